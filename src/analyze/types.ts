@@ -1,0 +1,121 @@
+// What the analyzer makes of traces: profile → ranking → plan. Each saved form carries schemaVersion and tool.
+import type { Bytes, Nanos } from '../units.js';
+
+export const PROFILE_SCHEMA = 1;
+export const PLAN_SCHEMA = 1;
+
+export interface Spread {
+  readonly median: number;
+  readonly mad: number;
+  readonly min: number;
+  readonly max: number;
+}
+
+export interface ProfileRun {
+  readonly complete: boolean;
+  readonly incompleteBecause?: string;
+  readonly events: number;
+  readonly ready?: { readonly t: Nanos; readonly by: string };
+  readonly endedAt: Nanos;
+  readonly exitCode?: number;
+  readonly signal?: string;
+  /** Regular files of which bytes were read before ready. */
+  readonly filesRead: number;
+  /** Distinct bytes of them. */
+  readonly bytesRead: Bytes;
+}
+
+/** [offset, length, runs that read all of it]; sorted, disjoint, adjacent ones of equal count merged. */
+export type RangeCount = readonly [offset: number, length: number, runs: number];
+
+export interface ProfileFile {
+  /** Absolute path as the file system resolved it (no symlink in it); lossless string. */
+  readonly path: string;
+  readonly type: 'reg' | 'dir' | 'symlink' | 'other';
+  /** Index of the layer that owns it, absent for `dir:` sources. */
+  readonly layer?: number;
+  readonly size: Bytes;
+  /** Runs in which it was touched before ready, of `runs.length`. */
+  readonly seenIn: number;
+  /** Runs in which it was opened, read or executed (not only looked up or stat'ed). */
+  readonly openedIn: number;
+  readonly firstAccess: Spread;
+  /** Distinct bytes read, over the runs that saw it. */
+  readonly bytesRead: Spread;
+  /** Read calls that reached the file system, median over the runs. */
+  readonly reads: number;
+  readonly ranges: readonly RangeCount[];
+  readonly executed?: true;
+  /** Command names that touched it, sorted. */
+  readonly comms: readonly string[];
+}
+
+export interface Profile {
+  readonly schemaVersion: typeof PROFILE_SCHEMA;
+  readonly tool: string;
+  readonly image: {
+    readonly reference: string;
+    readonly digest?: string;
+    readonly files: number;
+    readonly bytes: Bytes;
+  };
+  readonly platform?: { readonly os: string; readonly architecture: string; readonly variant?: string };
+  readonly workload: { readonly args: readonly string[]; readonly user: string; readonly cwd: string };
+  readonly precision: 'exact' | 'fast';
+  readonly until: readonly string[];
+  /** False when any run is. */
+  readonly complete: boolean;
+  readonly runs: readonly ProfileRun[];
+  readonly ready?: Spread;
+  /** Mean pairwise Jaccard index of the sets of files read, 0 … 1; 1 for one run. */
+  readonly stability: number;
+  /** By path, in byte order. */
+  readonly files: readonly ProfileFile[];
+  /** Look-ups of names that do not exist: how many, over all runs, and the directories searched most. */
+  readonly misses: {
+    readonly total: number;
+    readonly directories: readonly { readonly path: string; readonly count: number }[];
+  };
+}
+
+export interface RankedFile {
+  readonly path: string;
+  readonly score: number;
+  /** In words and numbers: "read in 3 of 3 runs, first at 12 ms, 1.2 MiB of 4.0 MiB". */
+  readonly because: string;
+}
+
+/** Most wanted first. */
+export type Ranking = readonly RankedFile[];
+
+export interface PlannedEntry {
+  /** Name of the entry in the layer, cleaned (tar-entry.ts `path`). */
+  readonly path: string;
+  readonly because: string;
+  /** Uncompressed bytes. */
+  readonly size: Bytes;
+}
+
+export interface LayerPlan {
+  readonly index: number;
+  readonly digest: string;
+  readonly diffId: string;
+  /** Entries that go before the landmark, in this order: parents and link targets precede. Empty: no prefetch. */
+  readonly hot: readonly PlannedEntry[];
+  readonly hotBytes: Bytes;
+  readonly landmark: 'prefetch' | 'no-prefetch';
+  /** Chunk boundaries per path where they differ from --chunk-size: offsets in the file, ascending, without 0. */
+  readonly chunks?: Readonly<Record<string, readonly number[]>>;
+}
+
+export interface Plan {
+  readonly schemaVersion: typeof PLAN_SCHEMA;
+  readonly tool: string;
+  readonly image: { readonly reference: string; readonly digest: string };
+  /** False when the profile it rests on was not complete. */
+  readonly complete: boolean;
+  readonly chunkSize: Bytes;
+  readonly layers: readonly LayerPlan[];
+  /** Paths of the profile that could not be placed, and why. Nothing is dropped silently. */
+  readonly missed: readonly { readonly path: string; readonly reason: string }[];
+}

@@ -1,0 +1,83 @@
+// A session: one process started on a root file system that a FuseTransport serves, in namespaces of its own,
+// watched until it is ready or done, and ended without leaving a trace on the machine.
+import type { Nanos } from '../units.js';
+
+export type ReadyRule =
+  | { readonly kind: 'exit' }
+  /** A line of stdout or stderr contains `text`, or matches `pattern` (source of a RegExp). */
+  | { readonly kind: 'line'; readonly text?: string; readonly pattern?: string }
+  /** Something in the container's network namespace listens on the port. */
+  | { readonly kind: 'tcp'; readonly port: number }
+  /** A GET answers with a status below 400. */
+  | { readonly kind: 'http'; readonly url: string }
+  /** No new file access for this long (after the first). */
+  | { readonly kind: 'idle'; readonly forNanos: Nanos }
+  | { readonly kind: 'period'; readonly forNanos: Nanos };
+
+/** What to run; made from the image's config and the user's flags (process-spec.ts). */
+export interface ProcessSpec {
+  /** Program and arguments; the program is searched in the PATH of `env`, inside the container. */
+  readonly args: readonly string[];
+  /** `NAME=value`. */
+  readonly env: readonly string[];
+  /** Absolute path; created in the disposable layer if it is missing. */
+  readonly cwd: string;
+  /** `user[:group]`, names or numbers, resolved against the image's /etc/passwd and /etc/group; "" = root. */
+  readonly user: string;
+}
+
+export interface BindMount {
+  readonly source: string;
+  readonly destination: string;
+  readonly readonly: boolean;
+}
+
+export interface SessionSpec {
+  /** The file system to serve (fuse/types.ts), as the session's child process will load it. */
+  readonly fs: { readonly module: string; readonly args: unknown };
+  /** Open files of this process that the child inherits: the i-th becomes its descriptor FIRST_INHERITED_FD + i. */
+  readonly fds: readonly number[];
+  readonly maxReadahead?: number;
+  readonly readdirplus?: boolean;
+  readonly process: ProcessSpec;
+  readonly binds: readonly BindMount[];
+  readonly net: 'host' | 'none';
+  readonly hostname: string;
+  /** First that fires; none: exit. */
+  readonly until: readonly ReadyRule[];
+  /** From the start of the workload until it is ready. */
+  readonly timeoutNanos: Nanos;
+  /** Grace between SIGTERM and SIGKILL once ready. */
+  readonly graceNanos?: Nanos;
+  readonly stopSignal?: string;
+}
+
+/** Descriptor 0-2 are the standard ones, 3 is the channel between session and parent. */
+export const FIRST_INHERITED_FD = 4;
+
+export interface SessionResult {
+  /** CLOCK_MONOTONIC (process.hrtime.bigint) right before the workload was started. */
+  readonly startedAt: bigint;
+  /** When and by which rule the workload was ready, from `startedAt`. Absent: it never was. */
+  readonly ready?: { readonly t: Nanos; readonly by: string };
+  /** When the workload had ended, from `startedAt`. */
+  readonly endedAt: Nanos;
+  /** Absent when a signal ended it. 125 + … as the shell: 126 not executable, 127 not found. */
+  readonly exitCode?: number;
+  readonly signal?: string;
+  /** True when we stopped it because it was ready. */
+  readonly stopped: boolean;
+  /** Last lines of its output, at most 20. */
+  readonly tail: readonly string[];
+  /** What the file system module's closeFs returned. */
+  readonly fsResult: unknown;
+  /** How the disposable layer was made. */
+  readonly writable: 'overlay' | 'readonly';
+  readonly rootless: boolean;
+}
+
+export interface SessionHooks {
+  /** Every chunk of the workload's output. */
+  onOutput?(chunk: Buffer, stream: 'stdout' | 'stderr'): void;
+  readonly signal?: AbortSignal;
+}

@@ -1,0 +1,41 @@
+// The seam between the kernel and a RootFs. A transport mounts one file system, read-only, in the mount namespace
+// of the calling process, and serves it from a thread of its own.
+import type { RootFs } from '../rootfs/types.js';
+
+/** A module that makes the file system inside the serving thread. */
+export interface FsModule {
+  /** Called once in the serving thread. `args` came through structured clone. */
+  createFs(args: unknown): RootFs | Promise<RootFs>;
+  /** Called once after the last request; the result (structured clone) resolves `Mounted.closed`. */
+  closeFs?(fs: RootFs): unknown;
+}
+
+export interface MountOptions {
+  readonly mountpoint: string;
+  /** URL of an ES module that exports FsModule. */
+  readonly module: string;
+  readonly args: unknown;
+  /** Shown as the source in /proc/mounts. */
+  readonly name?: string;
+  /** Readahead that the kernel may do, bytes: 0 gives page-exact reads (`exact`), absent the kernel's default. */
+  readonly maxReadahead?: number;
+  /** False: each stat is a look-up that the file system sees. Default true. */
+  readonly readdirplus?: boolean;
+  /** Seconds that names and attributes stay valid in the kernel. Default 3600: the tree never changes. */
+  readonly ttlSeconds?: number;
+  /** Let users other than the mounter in. Default true. */
+  readonly allowOther?: boolean;
+}
+
+export interface Mounted {
+  /** Resolves with closeFs's result once the last request was answered; rejects when the serving thread failed. */
+  readonly closed: Promise<unknown>;
+  /** Ends the mount even if it is busy; resolves when the kernel has let go. Idempotent. */
+  unmount(): Promise<void>;
+}
+
+export interface FuseTransport {
+  readonly name: 'raw' | 'fuse-native';
+  /** @throws HL_ERR_MACHINE with the mend when /dev/fuse or mount(8) refuse */
+  mount(options: MountOptions): Promise<Mounted>;
+}

@@ -1,0 +1,92 @@
+// The tree a container sees, whatever its bytes come from. All operations are synchronous, because the thread
+// that answers the kernel does nothing else; all names are lossless strings (paths.ts).
+
+/** Identifies a node while the file system is open; the root is 1. A hardlinked file is one node. */
+export type NodeId = number;
+export const ROOT_NODE: NodeId = 1;
+
+export type NodeType = 'reg' | 'dir' | 'symlink' | 'char' | 'block' | 'fifo' | 'socket';
+
+export interface Attr {
+  readonly ino: NodeId;
+  readonly type: NodeType;
+  /** Permission, setuid, setgid and sticky bits only (0 … 0o7777). */
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly nlink: number;
+  readonly size: number;
+  /** 512-byte blocks allocated. */
+  readonly blocks: number;
+  readonly mtimeSec: number;
+  readonly mtimeNsec: number;
+  readonly rdevMajor: number;
+  readonly rdevMinor: number;
+}
+
+export interface DirEntry {
+  readonly name: string;
+  readonly node: NodeId;
+  readonly type: NodeType;
+}
+
+/** Who asks: ids as the mounter's namespaces see them; pid 0 = unknown. */
+export interface Caller {
+  readonly pid: number;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** Thrown by every operation; `errno` is the positive number from errno(3). */
+export class FsError extends Error {
+  constructor(
+    readonly errno: number,
+    what = '',
+  ) {
+    super(what || `errno ${errno}`);
+    this.name = 'FsError';
+  }
+}
+
+export const ERRNO = {
+  EPERM: 1,
+  ENOENT: 2,
+  EIO: 5,
+  EBADF: 9,
+  EACCES: 13,
+  ENOTDIR: 20,
+  EISDIR: 21,
+  EINVAL: 22,
+  ENAMETOOLONG: 36,
+  EROFS: 30,
+  ERANGE: 34,
+  ENOSYS: 38,
+  ELOOP: 40,
+  ENODATA: 61,
+  EOPNOTSUPP: 95,
+} as const;
+
+/** Any operation may be observed by wrapping this interface: that is how the tracer works. */
+export interface RootFs {
+  /** @throws ENOENT, ENOTDIR */
+  lookup(parent: NodeId, name: string, caller: Caller): Attr;
+  getattr(node: NodeId, caller: Caller): Attr;
+  /** The link's target as bytes. @throws EINVAL for anything but a symlink */
+  readlink(node: NodeId, caller: Caller): Buffer;
+  /** Entries without `.` and `..`, in a fixed order. @throws ENOTDIR */
+  readdir(node: NodeId, caller: Caller): readonly DirEntry[];
+  /** The parent directory, for `..`; the root is its own. */
+  parent(node: NodeId): NodeId;
+  /** `flags` as open(2); exec sets 0x20 (FMODE_EXEC). Returns a handle for `read`. @throws EROFS for writing */
+  open(node: NodeId, flags: number, caller: Caller): number;
+  /** Fills `into` from `at`; returns the bytes put there, short only at the end of the file. @throws EIO */
+  read(node: NodeId, handle: number, into: Buffer, at: number, length: number, offset: number, caller: Caller): number;
+  release(node: NodeId, handle: number): void;
+  xattrs(node: NodeId, caller: Caller): ReadonlyMap<string, Buffer>;
+  /** The kernel has dropped `count` references from lookups. Absent: nodes live as long as the file system. */
+  forget?(node: NodeId, count: number): void;
+  /** Path from the root with a leading slash ("/" for the root); one of them when a file has several names. */
+  pathOf(node: NodeId): string;
+  statfs(): { readonly blocks: number; readonly files: number };
+  close(): void;
+}

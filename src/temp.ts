@@ -1,0 +1,74 @@
+// Temporary directories that go away whatever ends the process, SIGKILL included: a tiny shell, in a session of
+// its own, reads from a pipe that only this process holds. When the pipe closes, it removes what it was told of.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, dirname, join, resolve } from 'node:path';
+import { HotlayerError } from './errors.js';
+
+/** Reads one path a line until the pipe closes, then removes them all. Ignores the signals of a terminal. */
+const REAPER = `trap '' INT TERM HUP QUIT; set --; while IFS= read -r p; do set -- "$@" "$p"; done; [ $# -eq 0 ] || rm -rf -- "$@"`;
+
+let reaper: ChildProcess | undefined;
+
+function reap(path: string): void {
+  if (!reaper) {
+    // chdir to / so that no directory is kept busy; the pipe is the only thing it shares with us.
+    reaper = spawn('/bin/sh', ['-c', REAPER], { cwd: '/', detached: true, stdio: ['pipe', 'ignore', 'ignore'] });
+    reaper.on('error', () => {});
+    reaper.stdin?.on('error', () => {});
+    reaper.unref();
+    (reaper.stdin as unknown as { unref?(): void } | null)?.unref?.();
+  }
+  reaper.stdin?.write(`${path}\n`);
+}
+
+export interface TempDir extends Disposable {
+  readonly path: string;
+  /** Removes the directory and all that is in it. Idempotent. */
+  remove(): void;
+}
+
+/**
+ * A new empty directory, mode 0700, removed by `remove()`, at process exit, or by the reaper after a crash.
+ * @param parent absolute or relative directory; absent: `$TMPDIR`, else /tmp
+ * @throws HL_ERR_IO when it cannot be made
+ */
+export function makeTempDir(parent: string = process.env.TMPDIR || tmpdir(), label = 'hotlayer'): TempDir {
+  const path = join(resolve(parent), `.${label}-${process.pid}-${randomBytes(6).toString('hex')}`);
+  if (path.includes('\n'))
+    throw new HotlayerError('HL_ERR_IO', `temporary directory ${parent} has a newline in its name`);
+  reap(path);
+  try {
+    mkdirSync(path, { mode: 0o700, recursive: false });
+  } catch (cause) {
+    throw new HotlayerError(
+      'HL_ERR_IO',
+      `cannot create a temporary directory in ${parent}: ${(cause as Error).message}`,
+      {
+        hint: 'choose another place with --tmpdir',
+        cause,
+        context: { file: path },
+      },
+    );
+  }
+  const remove = () => rmSync(path, { recursive: true, force: true });
+  process.once('exit', remove);
+  return {
+    path,
+    remove() {
+      process.removeListener('exit', remove);
+      remove();
+    },
+    [Symbol.dispose]() {
+      this.remove();
+    },
+  };
+}
+
+/** A staging directory beside `target`, on the same file system, so that a rename into place is atomic. */
+export function makeStagingDir(target: string): TempDir {
+  const absolute = resolve(target);
+  return makeTempDir(dirname(absolute), `${basename(absolute)}.hotlayer`);
+}
