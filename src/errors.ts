@@ -101,3 +101,7 @@ export function errnoOf(error: unknown): string | undefined {
   if (typeof error !== 'object' || error === null || !('code' in error)) return undefined;
   return typeof error.code === 'string' && /^E[A-Z0-9]+$/.test(error.code) ? error.code : undefined;
 }
+
+export function isHotlayerError(error: unknown): error is HotlayerError {
+  return error instanceof HotlayerError;
+}
