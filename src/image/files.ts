@@ -1,0 +1,130 @@
+// Named files of an image, wherever they are kept: a directory here, an archive in tar-files.ts. Only regular files
+// can be opened, and nothing leads out of the directory or archive.
+import { constants } from 'node:fs';
+import { type FileHandle, open, realpath } from 'node:fs/promises';
+import { join, sep } from 'node:path';
+import { Readable } from 'node:stream';
+import { errnoOf, HotlayerError } from '../errors.js';
+import { KIB } from '../units.js';
+
+export interface Files {
+  /** How messages call the whole: its path. */
+  readonly where: string;
+  /** Bytes of a regular file (links followed), undefined when there is none of that name. */
+  size(path: string): Promise<number | undefined>;
+  /** The file's bytes; a missing file fails the stream with HL_ERR_NOT_FOUND. */
+  open(path: string): Readable;
+  /** At most `length` bytes from the start. */
+  head(path: string, length: number): Promise<Buffer>;
+  /** The file's absolute path on this machine, when it is a file of its own. */
+  pathOf(path: string): Promise<string | undefined>;
+  /** Idempotent. */
+  close(): Promise<void>;
+}
+
+const READ_BYTES = 256 * KIB;
+
+/** Bytes [start, end) of an open file; short files end early. Every chunk is a buffer of its own. */
+export async function* readRange(handle: FileHandle, start: number, end: number): AsyncGenerator<Buffer> {
+  for (let at = start; at < end; ) {
+    const length = Math.min(READ_BYTES, end - at);
+    const { buffer, bytesRead } = await handle.read(Buffer.allocUnsafe(length), 0, length, at);
+    if (bytesRead === 0) return;
+    at += bytesRead;
+    yield buffer.subarray(0, bytesRead);
+  }
+}
+
+/** A byte stream that makes its chunks on demand; destroying it ends the generator, whose `finally` then releases. */
+export function streamOf(chunks: AsyncIterable<Buffer>): Readable {
+  return Readable.from(chunks, { objectMode: false, highWaterMark: 2 * READ_BYTES });
+}
+
+/** A system error of reading or writing `file` as a HotlayerError; others pass unchanged. */
+export function fileError(cause: unknown, file: string, verb: 'read' | 'write' = 'read'): unknown {
+  const errno = errnoOf(cause);
+  if (cause instanceof HotlayerError || errno === undefined) return cause;
+  const missing = verb === 'read' && (errno === 'ENOENT' || errno === 'ENOTDIR');
+  if (missing) return new HotlayerError('HL_ERR_NOT_FOUND', `${file}: no such file`, { cause, context: { file } });
+  const full = errno === 'ENOSPC' || errno === 'EDQUOT';
+  return new HotlayerError('HL_ERR_IO', `cannot ${verb} ${file}: ${(cause as Error).message}`, {
+    cause,
+    context: { file },
+    ...(full ? { hint: 'free some space there, or choose another place' } : {}),
+  });
+}
+
+/**
+ * Files beneath a directory. A symbolic link in it is followed only as far as it stays beneath it.
+ * @throws HL_ERR_NOT_FOUND when there is no such directory
+ */
+export async function openDirectory(where: string): Promise<Files> {
+  const root = await realpath(where).catch((cause) => {
+    throw fileError(cause, where);
+  });
+
+  async function locate(path: string): Promise<string> {
+    const real = await realpath(join(root, path));
+    if (real !== root && !real.startsWith(root === sep ? sep : root + sep)) {
+      throw new HotlayerError('HL_ERR_IMAGE', `${join(where, path)} is a symbolic link that leads out of ${where}`, {
+        hint: 'copy the file into the directory',
+        context: { file: join(where, path) },
+      });
+    }
+    return real;
+  }
+
+  async function withFile<T>(path: string, use: (handle: FileHandle, size: number) => Promise<T>): Promise<T> {
+    let handle: FileHandle | undefined;
+    try {
+      // Not blocking: a FIFO of that name must not hang us.
+      handle = await open(await locate(path), constants.O_RDONLY | constants.O_NONBLOCK);
+      const stat = await handle.stat();
+      if (!stat.isFile()) {
+        throw new HotlayerError('HL_ERR_IMAGE', `${join(where, path)} is not a regular file`, {
+          context: { file: join(where, path) },
+        });
+      }
+      return await use(handle, stat.size);
+    } catch (cause) {
+      throw fileError(cause, join(where, path));
+    } finally {
+      await handle?.close();
+    }
+  }
+
+  async function* chunks(path: string): AsyncGenerator<Buffer> {
+    let handle: FileHandle | undefined;
+    try {
+      handle = await withFile(path, async () => open(await locate(path), constants.O_RDONLY | constants.O_NONBLOCK));
+      yield* readRange(handle, 0, Number.POSITIVE_INFINITY);
+    } catch (cause) {
+      throw fileError(cause, join(where, path));
+    } finally {
+      await handle?.close();
+    }
+  }
+
+  return {
+    where,
+    async size(path) {
+      try {
+        return await withFile(path, async (_, size) => size);
+      } catch (error) {
+        if (error instanceof HotlayerError && error.code === 'HL_ERR_NOT_FOUND') return undefined;
+        throw error;
+      }
+    },
+    open: (path) => streamOf(chunks(path)),
+    head: (path, length) => withFile(path, async (handle) => collect(readRange(handle, 0, length))),
+    pathOf: locate,
+    async close() {},
+  };
+}
+
+/** All chunks as one buffer. */
+export async function collect(chunks: AsyncIterable<Buffer>): Promise<Buffer> {
+  const parts: Buffer[] = [];
+  for await (const chunk of chunks) parts.push(chunk);
+  return Buffer.concat(parts);
+}

@@ -1,0 +1,9 @@
+// Images in and out.
+export * from './digest.js';
+export { serialize } from './documents.js';
+export { sniffCompression } from './media.js';
+export { type OpenImageOptions, openImage } from './open.js';
+export { formatPlatform, hostPlatform, parsePlatform } from './platform.js';
+export { formatReference, parseReference, type Reference, type ReferenceKind } from './reference.js';
+export { type NewLayer, type RewrittenImage, withLayers } from './rewrite.js';
+export * from './types.js';

@@ -1,0 +1,172 @@
+// From a reference to an Image: documents read and checked, layers ready to be streamed.
+import { HotlayerError, withContext } from '../errors.js';
+import { DOCKER_MANIFEST_FILE, readDockerArchive } from './docker-archive.js';
+import { platformOfConfig } from './documents.js';
+import { type Files, openDirectory } from './files.js';
+import { blobPath, INDEX_FILE, missingBlob, readConfig, readLayoutIndex, readManifest } from './layout.js';
+import { layerCompression, SNIFF_BYTES } from './media.js';
+import { formatPlatform, parsePlatform, platformMatches } from './platform.js';
+import { parseReference, type Reference, registryRefused } from './reference.js';
+import { selectManifest, type Wanted } from './select.js';
+import { openTar } from './tar-files.js';
+import type { Descriptor, Image, ImageConfig, Layer, Manifest } from './types.js';
+import { verified, wrongSize } from './verify.js';
+
+export interface OpenImageOptions {
+  /** `os/architecture[/variant]`. Absent: this machine's, where there is a choice. */
+  platform?: string;
+  /** Where a compressed archive is spooled. Absent: the system's temporary directory. */
+  tempParent?: string;
+}
+
+/**
+ * Opens an OCI layout, oci-archive or docker-archive. Manifest and config are checked against their digests, the
+ * layers' sizes against the manifest, their bytes whenever they are read to the end.
+ * @throws HL_ERR_USAGE (reference, tag or platform not clear), HL_ERR_NOT_FOUND, HL_ERR_IMAGE, HL_ERR_DIGEST, HL_ERR_LIMIT, HL_ERR_IO
+ */
+export async function openImage(reference: string, options: OpenImageOptions = {}): Promise<Image> {
+  const parsed = parseReference(reference);
+  let files: Files | undefined;
+  try {
+    if (options.platform !== undefined) parsePlatform(options.platform);
+    files = await openFiles(parsed, reference, options);
+    return await imageIn(files, reference, await kindOf(parsed, files), options);
+  } catch (error) {
+    await files?.close();
+    throw withContext(error, { image: reference });
+  }
+}
+
+function openFiles(reference: Reference, text: string, options: OpenImageOptions): Promise<Files> {
+  switch (reference.kind) {
+    case 'registry':
+      throw registryRefused(reference.name, text);
+    case 'dir':
+      throw new HotlayerError(
+        'HL_ERR_USAGE',
+        `${text} is a root file system, not an image; expected an image with layers here`,
+      );
+    case 'oci':
+      return openDirectory(reference.path);
+    default:
+      return openTar(reference.path, options.tempParent);
+  }
+}
+
+type ImageReference = Exclude<Reference, { kind: 'registry' } | { kind: 'dir' } | { kind: 'archive' }>;
+
+/** Which kind of archive a bare path names. One that is both is read as docker-archive when the name fits it only. */
+async function kindOf(reference: Reference, files: Files): Promise<ImageReference> {
+  if (reference.kind !== 'archive') return reference as ImageReference;
+  const { kind: _, ...rest } = reference;
+  if ((await files.size(INDEX_FILE)) !== undefined) return { ...rest, kind: 'oci-archive' };
+  if ((await files.size(DOCKER_MANIFEST_FILE)) !== undefined) {
+    return {
+      kind: 'docker-archive',
+      path: reference.path,
+      ...(reference.tag === undefined ? {} : { name: reference.tag }),
+    };
+  }
+  throw new HotlayerError(
+    'HL_ERR_IMAGE',
+    `${reference.path} is a tar, but not an image archive: it has neither ${INDEX_FILE} nor ${DOCKER_MANIFEST_FILE}`,
+    {
+      context: { file: reference.path },
+    },
+  );
+}
+
+async function imageIn(
+  files: Files,
+  text: string,
+  reference: ImageReference,
+  options: OpenImageOptions,
+): Promise<Image> {
+  if (reference.kind === 'docker-archive') {
+    const { layerPaths, ...image } = await readDockerArchive(files, reference);
+    checkPlatform(files, image.config, options.platform);
+    return makeImage(files, text, image, layerPaths);
+  }
+  const wanted: Wanted = {
+    ...(reference.tag === undefined ? {} : { tag: reference.tag }),
+    ...(reference.digest === undefined ? {} : { digest: reference.digest }),
+    ...(options.platform === undefined ? {} : { platform: options.platform }),
+  };
+  const descriptor = await selectManifest(files, await readLayoutIndex(files), wanted);
+  const manifest = await readManifest(files, descriptor);
+  const config = await readConfig(files, manifest);
+  return makeImage(
+    files,
+    text,
+    { descriptor, manifest, config },
+    manifest.layers.map((layer) => blobPath(layer.digest)),
+  );
+}
+
+function checkPlatform(files: Files, config: ImageConfig, wanted: string | undefined): void {
+  const platform = platformOfConfig(config);
+  if (wanted === undefined || platformMatches(parsePlatform(wanted), platform)) return;
+  throw new HotlayerError(
+    'HL_ERR_NOT_FOUND',
+    `${files.where} has no image for ${wanted}; there is ${formatPlatform(platform)}`,
+  );
+}
+
+interface Documents {
+  readonly descriptor: Descriptor;
+  readonly manifest: Manifest;
+  readonly config: ImageConfig;
+}
+
+async function makeImage(
+  files: Files,
+  reference: string,
+  documents: Documents,
+  layerPaths: readonly string[],
+): Promise<Image> {
+  const { descriptor, manifest, config } = documents;
+  const layers: Layer[] = [];
+  for (const [index, layer] of manifest.layers.entries()) {
+    layers.push(await makeLayer(files, layer, config.rootfs.diff_ids[index]!, index, layerPaths[index]!));
+  }
+  let closing: Promise<void> | undefined;
+  const close = () => {
+    closing ??= files.close();
+    return closing;
+  };
+  return {
+    reference,
+    descriptor,
+    platform: platformOfConfig(config),
+    manifest,
+    config,
+    layers,
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}
+
+async function makeLayer(
+  files: Files,
+  descriptor: Descriptor,
+  diffId: Layer['diffId'],
+  index: number,
+  path: string,
+): Promise<Layer> {
+  const name = `layer ${index} (${descriptor.digest})`;
+  // What kind of layer it is comes first: a foreign layer is missing on purpose.
+  layerCompression(descriptor, new Uint8Array(), name);
+  const size = await files.size(path);
+  if (size === undefined) throw withContext(missingBlob(files, descriptor.digest, name), { layer: descriptor.digest });
+  if (size !== descriptor.size) throw wrongSize(`${files.where}: ${name}`, descriptor, `${size}`);
+  const compression = layerCompression(descriptor, await files.head(path, SNIFF_BYTES), name);
+  const file = await files.pathOf(path);
+  return {
+    index,
+    descriptor,
+    diffId,
+    compression,
+    open: () => verified(files.open(path), descriptor, `${files.where}: ${name}`),
+    ...(file === undefined ? {} : { file }),
+  };
+}
