@@ -6,8 +6,20 @@ import type { RootFs } from '../rootfs/types.js';
 export interface FsModule {
   /** Called once in the serving thread. `args` came through structured clone. */
   createFs(args: unknown): RootFs | Promise<RootFs>;
-  /** Called once after the last request; the result (structured clone) resolves `Mounted.closed`. */
+  /**
+   * Called once after the last request; the result (structured clone) resolves `Mounted.closed`. It has to close
+   * the file system. Absent: `fs.close()` is called.
+   */
   closeFs?(fs: RootFs): unknown;
+}
+
+/** An exception in a file system operation that was not an FsError. Its asker got EIO. */
+export interface FsFault {
+  /** Protocol name of the request: LOOKUP, READ … */
+  readonly operation: string;
+  readonly node: number;
+  readonly message: string;
+  readonly stack?: string;
 }
 
 export interface MountOptions {
@@ -25,6 +37,8 @@ export interface MountOptions {
   readonly ttlSeconds?: number;
   /** Let users other than the mounter in. Default true. */
   readonly allowOther?: boolean;
+  /** Called in the mounting thread with the first fault of the mount. Absent: a process warning. */
+  onFault?(fault: FsFault): void;
 }
 
 export interface Mounted {
@@ -32,6 +46,8 @@ export interface Mounted {
   readonly closed: Promise<unknown>;
   /** Ends the mount even if it is busy; resolves when the kernel has let go. Idempotent. */
   unmount(): Promise<void>;
+  /** Faults (see FsFault) so far known; complete once `closed` is settled. More than 0: some reads failed with EIO. */
+  faults(): number;
 }
 
 export interface FuseTransport {

@@ -1,0 +1,208 @@
+// The transport without an addon: /dev/fuse opened by Node, mounted by mount(8) with the descriptor inherited, served
+// by a worker thread that speaks the kernel's protocol (server.ts). The mount belongs in a private mount namespace:
+// then nothing is left of it when this process ends, however it ends.
+import { closeSync, statSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { Worker } from 'node:worker_threads';
+import { HotlayerError } from '../errors.js';
+import { openFuseDevice, runMount, runUmount, runUmountSync } from './mount-command.js';
+import type { FsFault, FuseTransport, Mounted, MountOptions } from './types.js';
+import { fromPlainError, PHASE, type WorkerInput, type WorkerMessage } from './worker-messages.js';
+
+/** How long the serving thread may take to see that its connection is gone, milliseconds. */
+const LET_GO_MS = 10_000;
+
+export const rawTransport: FuseTransport = {
+  name: 'raw',
+  async mount(options) {
+    const mountpoint = checkMountpoint(options.mountpoint);
+    const session = new RawMount(mountpoint, options, openFuseDevice());
+    try {
+      await session.start();
+    } catch (error) {
+      await session.abandon();
+      throw error;
+    }
+    return session;
+  },
+};
+
+function checkMountpoint(path: string): string {
+  const mountpoint = resolve(path);
+  const found = statSync(mountpoint, { throwIfNoEntry: false });
+  if (!found?.isDirectory()) {
+    throw new HotlayerError(
+      'HL_ERR_NOT_FOUND',
+      `mount point ${mountpoint} is ${found ? 'not a directory' : 'missing'}`,
+      {
+        context: { file: mountpoint },
+      },
+    );
+  }
+  return mountpoint;
+}
+
+/** Mounts of this process: see `endAll`. */
+const active = new Set<RawMount>();
+
+/**
+ * process.exit() and an uncaught exception stop worker threads, and would wait forever for one that blocks in
+ * read(2): unmount first. When even that fails the process can only be killed.
+ */
+function endAll(): void {
+  for (const mount of active) {
+    if (!runUmountSync(mount.mountpoint)) process.kill(process.pid, 'SIGKILL');
+  }
+}
+
+class RawMount implements Mounted {
+  readonly closed: Promise<unknown>;
+  readonly mountpoint: string;
+  readonly #options: MountOptions;
+  readonly #fd: number;
+  readonly #phase = new Int32Array(new SharedArrayBuffer(4));
+  readonly #worker: Worker;
+  /** The thread has ended, for whatever reason. */
+  readonly #ended: Promise<void>;
+  #mounted = false;
+  #faults = 0;
+  #unmounting: Promise<void> | undefined;
+  #on: { ready?: () => void; serving?: () => void } = {};
+
+  constructor(mountpoint: string, options: MountOptions, fd: number) {
+    this.mountpoint = mountpoint;
+    this.#options = options;
+    this.#fd = fd;
+    const input: WorkerInput = {
+      fd,
+      module: options.module,
+      args: options.args,
+      maxReadahead: options.maxReadahead,
+      readdirplus: options.readdirplus,
+      ttlSeconds: options.ttlSeconds,
+      phase: this.#phase.buffer as SharedArrayBuffer,
+    };
+    try {
+      // The file system module may hand descriptors over at will: Node need not watch who closes them.
+      this.#worker = new Worker(new URL('./raw-worker.js', import.meta.url), {
+        name: 'fuse',
+        workerData: input,
+        trackUnmanagedFds: false,
+      });
+    } catch (error) {
+      closeSync(fd); // args that cannot be cloned
+      throw error;
+    }
+    let end = () => {};
+    this.#ended = new Promise((resolveEnded) => {
+      end = resolveEnded;
+    });
+    this.closed = new Promise((resolveClosed, reject) => {
+      this.#worker.on('message', (message: WorkerMessage) => {
+        if (message.kind === 'ready') this.#on.ready?.();
+        else if (message.kind === 'serving') this.#on.serving?.();
+        else if (message.kind === 'fault') this.#fault(message.fault);
+        else if (message.kind === 'failed') reject(fromPlainError(message.error));
+        else {
+          this.#faults = message.faults;
+          resolveClosed(message.result);
+        }
+      });
+      this.#worker.on('error', reject);
+      this.#worker.on('exit', (code) => {
+        // The last descriptor of the connection: whoever still waits for an answer gets ENOTCONN now.
+        closeSync(this.#fd);
+        reject(new HotlayerError('HL_ERR_BUG', `the thread that serves ${mountpoint} ended early (status ${code})`));
+        end();
+        if (this.#mounted && !this.#unmounting) void this.unmount().catch(() => {});
+      });
+    });
+    // Whoever does not look at `closed` must not die of it.
+    this.closed.catch(() => {});
+  }
+
+  /** Resolves when the kernel and the file system have shaken hands. */
+  async start(): Promise<void> {
+    const ready = new Promise<void>((go) => {
+      this.#on.ready = go;
+    });
+    const serving = new Promise<void>((go) => {
+      this.#on.serving = go;
+    });
+    await this.#orFailure(ready);
+    if (active.size === 0) process.on('exit', endAll);
+    active.add(this);
+    const { allowOther = true, name = 'hotlayer' } = this.#options;
+    await runMount({ mountpoint: this.mountpoint, name, allowOther }, this.#fd);
+    this.#mounted = true;
+    Atomics.store(this.#phase, 0, PHASE.mounted);
+    Atomics.notify(this.#phase, 0);
+    await this.#orFailure(serving);
+  }
+
+  /** After a failed start: lets the thread and the descriptor go. */
+  async abandon(): Promise<void> {
+    Atomics.store(this.#phase, 0, PHASE.cancelled);
+    Atomics.notify(this.#phase, 0);
+    if (this.#mounted) await this.unmount().catch(() => {});
+    await this.#ended;
+    this.#forget();
+  }
+
+  unmount(): Promise<void> {
+    this.#unmounting ??= this.#unmount();
+    return this.#unmounting;
+  }
+
+  faults(): number {
+    return this.#faults;
+  }
+
+  async #unmount(): Promise<void> {
+    const refused = await runUmount(this.mountpoint);
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<'late'>((give) => {
+      timer = setTimeout(give, LET_GO_MS, 'late');
+    });
+    const outcome = await Promise.race([this.#ended, late]);
+    clearTimeout(timer);
+    if (outcome === 'late') {
+      // `active` keeps this mount, so that the process is killed at its exit rather than hang.
+      throw new HotlayerError(
+        'HL_ERR_MACHINE',
+        `cannot unmount ${this.mountpoint}: ${refused ?? 'it is still in use'}`,
+        {
+          hint: 'end the processes that use it; the mount goes away with its mount namespace',
+          context: { file: this.mountpoint },
+        },
+      );
+    }
+    this.#forget();
+  }
+
+  #forget(): void {
+    if (active.delete(this) && active.size === 0) process.removeListener('exit', endAll);
+  }
+
+  #fault(fault: FsFault): void {
+    this.#faults = Math.max(this.#faults, 1);
+    if (this.#options.onFault) {
+      this.#options.onFault(fault);
+      return;
+    }
+    process.emitWarning(`${fault.operation} failed in the file system on ${this.mountpoint}: ${fault.message}`, {
+      code: 'HL_WARN_FS_FAULT',
+      ...(fault.stack !== undefined && { detail: fault.stack }),
+    });
+  }
+
+  /** `step`, unless the thread fails or ends before it. */
+  async #orFailure(step: Promise<void>): Promise<void> {
+    const ended = this.closed.then(() => {
+      throw new HotlayerError('HL_ERR_MACHINE', `the mount on ${this.mountpoint} ended before it was ready`, {
+        hint: 'something unmounted it at once, or the kernel speaks a FUSE protocol older than 7.31 (Linux 5.4)',
+      });
+    });
+    await Promise.race([step, ended]);
+  }
+}

@@ -1,0 +1,108 @@
+// The serving thread: makes the file system, then does nothing but read a request from /dev/fuse, answer it, and
+// read the next, until the kernel says that the mount is gone. It blocks in read(2): while it does, this thread
+// cannot be terminated, only the end of the mount lets it go (raw-transport.ts sees to that).
+import { readSync, writeSync } from 'node:fs';
+import { parentPort, workerData } from 'node:worker_threads';
+import { errnoOf, HotlayerError } from '../errors.js';
+import { ERRNO } from '../rootfs/types.js';
+import { ownIdMaps } from './id-map.js';
+import { opName } from './protocol.js';
+import { FuseServer } from './server.js';
+import type { FsModule } from './types.js';
+import { PHASE, toPlainError, type WorkerInput, type WorkerMessage } from './worker-messages.js';
+
+const input = workerData as WorkerInput;
+const phase = new Int32Array(input.phase);
+let faults = 0;
+
+function say(message: WorkerMessage): void {
+  parentPort!.postMessage(message);
+}
+
+function onFault(error: unknown, operation: string, node: number): void {
+  faults += 1;
+  if (faults > 1) return;
+  const { message, stack } = toPlainError(error);
+  say({ kind: 'fault', fault: { operation, node, message, ...(stack !== undefined && { stack }) } });
+}
+
+/** One request into the server's buffer. Returns false when the connection has ended. */
+function receive(server: FuseServer): boolean {
+  for (;;) {
+    try {
+      readSync(input.fd, server.request.bytes, 0, server.request.bytes.length, null);
+      return true;
+    } catch (error) {
+      switch (errnoOf(error)) {
+        case 'ENODEV': // unmounted
+        case 'ECONNABORTED': // aborted (INIT_FLAG.ABORT_ERROR)
+          return false;
+        case 'ENOENT': // the request was taken back before we had it
+        case 'EINTR':
+        case 'EAGAIN':
+          continue;
+        case 'EPERM':
+          // Not mounted yet. Once it is, the kernel says so itself: mount(8) may already wait for an answer.
+          if (Atomics.load(phase, 0) === PHASE.cancelled) return false;
+          if (Atomics.load(phase, 0) === PHASE.mounted && server.init) throw error;
+          Atomics.wait(phase, 0, PHASE.mounting, 1);
+          continue;
+        default:
+          throw error;
+      }
+    }
+  }
+}
+
+function send(server: FuseServer, length: number): void {
+  try {
+    writeSync(input.fd, server.reply.bytes, 0, length, null);
+  } catch (error) {
+    const code = errnoOf(error);
+    // The asker was killed, or the connection aborted, while we worked: nobody waits for this reply.
+    if (code === 'ENOENT' || code === 'ENODEV' || code === 'ECONNABORTED') return;
+    onFault(error, `reply to ${opName(server.request.opcode)}`, server.request.nodeid);
+    // A reply the kernel did not take (EINVAL) leaves its asker waiting: give it an error instead.
+    try {
+      writeSync(input.fd, server.reply.bytes, 0, server.reply.fail(server.request, ERRNO.EIO), null);
+    } catch {
+      // taken back meanwhile
+    }
+  }
+}
+
+function serve(server: FuseServer): void {
+  while (receive(server)) {
+    const started = server.init !== undefined;
+    const length = server.handle();
+    if (length > 0) send(server, length);
+    if (!started && server.init) {
+      say({ kind: 'serving', minor: server.init.minor, maxReadahead: server.init.maxReadahead });
+    }
+  }
+}
+
+async function run(): Promise<void> {
+  const module = (await import(input.module)) as Partial<FsModule>;
+  if (typeof module.createFs !== 'function') {
+    throw new HotlayerError('HL_ERR_BUG', `${input.module} does not export createFs`);
+  }
+  const fs = await module.createFs(input.args);
+  let result: unknown;
+  try {
+    const { maxReadahead, readdirplus, ttlSeconds } = input;
+    const server = new FuseServer(fs, { maxReadahead, readdirplus, ttlSeconds, ...ownIdMaps(), onFault });
+    say({ kind: 'ready' });
+    serve(server);
+  } finally {
+    if (module.closeFs) result = await module.closeFs(fs);
+    else fs.close();
+  }
+  say({ kind: 'closed', result, faults });
+}
+
+try {
+  await run();
+} catch (error) {
+  say({ kind: 'failed', error: toPlainError(error) });
+}
