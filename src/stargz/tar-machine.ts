@@ -1,0 +1,577 @@
+// The tar format as a state machine that says which bytes it wants next. It never touches files or streams: the two
+// drivers in tar-scan.ts (a file descriptor, a push stream) feed it, so that both see exactly the same entries.
+//
+// Where readers of tar differ, this one follows (in this order) POSIX, GNU tar, and what container runtimes do:
+// - Global PAX records rule every entry after them; the entry's own records override them, an empty one cancels them.
+//   (containerd and docker ignore global records: a warning names those that change what an entry means.)
+// - `0` `7` and unknown letters are regular files; NUL is one, too, unless its name ends in a slash: then a directory.
+// - `D` (GNU incremental) is a directory, its list the payload. `V` and `N` are not files: metadata, as `g`.
+// - `M` (the rest of a file from another volume) cannot be made whole: an error.
+// - A size on an entry that has no content (directory, link, device) is believed only if what follows the header is
+//   not itself a header or the end of the archive: writers disagree on whether such a size means bytes.
+// - One zero block ends the archive as two do; so does the end of the file after an entry.
+import { type ErrorContext, HotlayerError } from '../errors.js';
+import { cleanPath, showPath } from '../paths.js';
+import { type EntryType, MAX_EXTENSION_HEADER, type TarEntry, type TarTime } from './tar-entry.js';
+import { BLOCK, type HeaderBlock, isHeaderBlock, isZeroBlock, padded, parseHeader, TarProblem } from './tar-header.js';
+import { type PaxRecords, parseDecimal, parsePax, parsePaxText, parsePaxTime, xattrsOf } from './tar-pax.js';
+import { extentsOf, gnuRealSize, PayloadMap, parseGnuSparse, parseMapRecord, type SparsePairs } from './tar-sparse.js';
+
+/** Headers that belong to no entry. */
+export interface GlobalHeader {
+  /** `g`: global PAX records. `V`: a volume label, `N`: an old list of long names; both without records. */
+  readonly flag: 'g' | 'V' | 'N';
+  readonly headerOffset: number;
+  /** First byte after header, payload and padding. */
+  readonly end: number;
+  /** Records of this header alone; later ones override earlier ones, an empty value cancels. */
+  readonly records: ReadonlyMap<string, Buffer>;
+  /** Index of the first entry that comes after it. */
+  readonly firstEntry: number;
+}
+
+export interface TarScan {
+  readonly entries: TarEntry[];
+  readonly globals: GlobalHeader[];
+  /** First byte of the zero blocks that end the archive; `size` when there are none. */
+  readonly end: number;
+  /** Bytes of the whole tar. */
+  readonly size: number;
+  /** Bytes that are not zero after the end-of-archive blocks. */
+  readonly trailing: number;
+  readonly warnings: string[];
+}
+
+export interface TarLimits {
+  /** Default MAX_ENTRIES. */
+  readonly maxEntries?: number;
+  /** Default MAX_METADATA_BYTES. */
+  readonly maxMetadataBytes?: number;
+}
+
+/** Entries in one layer. The largest images known have a few hundred thousand. */
+export const MAX_ENTRIES = 4_000_000;
+/** Names, link targets, xattrs and sparse maps of one layer that are kept in memory. */
+export const MAX_METADATA_BYTES = 1024 * 1024 * 1024;
+const MAX_WARNINGS = 50;
+
+type State = 'header' | 'extension' | 'gnuSparse' | 'sparseMap' | 'peek' | 'peekZero' | 'lastZero' | 'trailer';
+type Draft = { -readonly [K in keyof TarEntry]: TarEntry[K] };
+
+const EXTENSIONS: Record<string, string> = {
+  x: 'PAX header',
+  X: 'PAX header',
+  g: 'global PAX header',
+  L: 'GNU long name',
+  K: 'GNU long link',
+};
+const TYPES: Record<string, EntryType> = {
+  '0': 'reg',
+  '7': 'reg',
+  S: 'reg',
+  '1': 'hardlink',
+  '2': 'symlink',
+  '3': 'char',
+  '4': 'block',
+  '5': 'dir',
+  D: 'dir',
+  '6': 'fifo',
+};
+/** Global records that say nothing about an entry. */
+const HARMLESS = /^(comment|hdrcharset|charset|atime|ctime)$|^GNU\.volume\./;
+const NOTHING = Buffer.alloc(0);
+
+export class TarMachine {
+  /** Where the bytes wanted next begin; never goes back. */
+  at = 0;
+  /** How many bytes `feed` must be given, contiguous. */
+  want = BLOCK;
+
+  readonly #where: ErrorContext;
+  readonly #maxEntries: number;
+  readonly #maxMetadata: number;
+  readonly #entries: Draft[] = [];
+  readonly #globals: GlobalHeader[] = [];
+  readonly #warnings: string[] = [];
+  #muted = 0;
+  #state: State = 'header';
+  #end = -1;
+  #trailing = 0;
+  #metadata = 0;
+
+  // Of the entry being read. `start` < 0: nothing of it was seen yet.
+  #start = -1;
+  #local: PaxRecords = new Map();
+  #pairs: SparsePairs = [];
+  #longName: string | undefined;
+  #longLink: string | undefined;
+  #ruling: PaxRecords = new Map();
+  #extension = '';
+  #extensionAt = 0;
+  #draft: Draft | undefined;
+  /** Bytes that the headers claim as payload. */
+  #claimed = 0;
+  #map: PayloadMap | undefined;
+
+  constructor(where: ErrorContext, limits: TarLimits) {
+    this.#where = where;
+    this.#maxEntries = limits.maxEntries ?? MAX_ENTRIES;
+    this.#maxMetadata = limits.maxMetadataBytes ?? MAX_METADATA_BYTES;
+  }
+
+  /** True once the end-of-archive blocks were seen: the rest goes to `trailer`. */
+  get done(): boolean {
+    return this.#state === 'trailer';
+  }
+
+  /** `want` bytes of the tar, those from offset `at` on, are in `buffer` from `from` on. They may change afterwards. */
+  feed(buffer: Buffer, from: number): void {
+    try {
+      this.#step(buffer, from);
+    } catch (error) {
+      throw this.#located(error);
+    }
+  }
+
+  /** Any bytes after the end of the archive. */
+  trailer(bytes: Buffer): void {
+    for (let i = 0; i < bytes.length; i += BLOCK) {
+      const stop = Math.min(i + BLOCK, bytes.length);
+      if (stop - i === BLOCK && isZeroBlock(bytes, i)) continue;
+      for (let k = i; k < stop; k++) if (bytes[k] !== 0) this.#trailing += 1;
+    }
+    this.at += bytes.length;
+  }
+
+  /** The tar ends at `size`; `rest` are its bytes from `at` on, fewer than wanted. */
+  finish(size: number, rest: Buffer): TarScan {
+    try {
+      this.#finish(size, rest);
+    } catch (error) {
+      throw this.#located(error);
+    }
+    if (this.#trailing > 0)
+      this.#warn(`${this.#trailing} bytes that are not zero follow the end of the archive; ignored`);
+    if (this.#muted > 0) this.#warnings.push(`${this.#muted} more warnings about this tar are not shown`);
+    return {
+      entries: this.#entries,
+      globals: this.#globals,
+      end: this.#end,
+      size,
+      trailing: this.#trailing,
+      warnings: this.#warnings,
+    };
+  }
+
+  #step(buffer: Buffer, from: number): void {
+    switch (this.#state) {
+      case 'header':
+        this.#header(buffer, from);
+        return;
+      case 'extension':
+        this.#extended(buffer.subarray(from, from + this.want));
+        return;
+      case 'gnuSparse':
+        this.at += BLOCK;
+        if (!parseGnuSparse(buffer, from, false, this.#pairs)) this.#completeSparse(0);
+        return;
+      case 'sparseMap': {
+        this.at += BLOCK;
+        const map = this.#map!;
+        if (map.length + BLOCK > this.#claimed) throw new TarProblem('the sparse map is longer than the payload');
+        if (map.add(buffer, from)) {
+          this.#pairs = map.pairs;
+          this.#completeSparse(map.length);
+        }
+        return;
+      }
+      case 'peek':
+        if (isHeaderBlock(buffer, from)) {
+          this.#complete(0);
+          this.#header(buffer, from);
+          return;
+        }
+        if (!isZeroBlock(buffer, from)) {
+          this.#complete(this.#claimed);
+          return;
+        }
+        this.at += BLOCK;
+        this.#state = 'peekZero';
+        return;
+      case 'peekZero':
+        if (isZeroBlock(buffer, from)) {
+          // Two zero blocks are the end of the archive, whatever the header claims.
+          this.#complete(0);
+          this.#endAt(this.at - BLOCK);
+          this.at += BLOCK;
+          this.#enter('trailer');
+          return;
+        }
+        this.#complete(this.#claimed);
+        if (this.#claimed <= BLOCK) this.#header(buffer, from);
+        return;
+      case 'lastZero':
+        this.#enter('trailer');
+        if (isZeroBlock(buffer, from)) this.at += BLOCK;
+        else {
+          this.#warn(`a single zero block at byte ${this.at - BLOCK} ends the archive`);
+          this.trailer(buffer.subarray(from, from + BLOCK));
+        }
+        return;
+      case 'trailer':
+        this.trailer(buffer.subarray(from, from + this.want));
+        return;
+    }
+  }
+
+  #enter(state: State): void {
+    this.#state = state;
+    this.want = BLOCK;
+  }
+
+  #endAt(at: number): void {
+    if (this.#start >= 0) {
+      throw new TarProblem(`the ${EXTENSIONS[this.#extension]} at byte ${this.#extensionAt} has no entry after it`);
+    }
+    this.#end = at;
+  }
+
+  #header(buffer: Buffer, from: number): void {
+    if (isZeroBlock(buffer, from)) {
+      this.#endAt(this.at);
+      this.at += BLOCK;
+      this.#enter('lastZero');
+      return;
+    }
+    const header = parseHeader(buffer, from);
+    if (header.size < 0) throw new TarProblem(`the size field is negative (${header.size})`);
+    const extension = EXTENSIONS[header.flag];
+    if (extension !== undefined) {
+      if (header.size > MAX_EXTENSION_HEADER) {
+        throw new TarProblem(
+          `a ${extension} of ${header.size} bytes, allowed are ${MAX_EXTENSION_HEADER}`,
+          'HL_ERR_LIMIT',
+        );
+      }
+      this.#extension = header.flag;
+      this.#extensionAt = this.at;
+      this.at += BLOCK;
+      this.#state = 'extension';
+      this.want = header.size;
+      if (header.size === 0) this.#extended(NOTHING);
+    } else if (header.flag === 'V' || header.flag === 'N') {
+      if (header.flag === 'N') this.#warn(`an obsolete list of long names (type N) at byte ${this.at} is ignored`);
+      const end = this.at + BLOCK + padded(header.size);
+      this.#addGlobal({
+        flag: header.flag,
+        headerOffset: this.at,
+        end,
+        records: new Map(),
+        firstEntry: this.#entries.length,
+      });
+      this.at = end;
+    } else {
+      this.#entry(header, buffer, from);
+    }
+  }
+
+  #extended(payload: Buffer): void {
+    const at = this.#extensionAt;
+    if (this.#extension === 'g') {
+      const header = { records: new Map<string, Buffer>(), pairs: [] };
+      parsePax(Buffer.from(payload), header);
+      const end = this.at + padded(payload.length);
+      this.#addGlobal({ flag: 'g', headerOffset: at, end, records: header.records, firstEntry: this.#entries.length });
+      this.#ruling = new Map(this.#ruling);
+      for (const [key, value] of header.records) {
+        if (value.length === 0) this.#ruling.delete(key);
+        else this.#ruling.set(key, value);
+        if (!HARMLESS.test(key))
+          this.#warn(
+            `global PAX record "${showPath(key)}" at byte ${at} changes the entries after it; container runtimes ignore it`,
+          );
+      }
+    } else {
+      if (this.#start < 0) this.#start = at;
+      if (this.#extension === 'L') this.#longName = longText(payload);
+      else if (this.#extension === 'K') this.#longLink = longText(payload);
+      else parsePax(Buffer.from(payload), { records: this.#local, pairs: this.#pairs });
+    }
+    this.at += padded(payload.length);
+    this.#enter('header');
+  }
+
+  #addGlobal(header: GlobalHeader): void {
+    this.#metadata += header.end - header.headerOffset;
+    this.#checkLimits();
+    if (this.#start < 0) this.#globals.push(header);
+    else this.#warn(`a header of type ${header.flag} at byte ${header.headerOffset} stands between an entry's headers`);
+  }
+
+  /** A PAX record's value in force: the entry's own, else the global one. */
+  #record(key: string): Buffer | undefined {
+    const own = this.#local.get(key);
+    if (own !== undefined) return own.length === 0 ? undefined : own;
+    return this.#ruling.get(key);
+  }
+
+  #number(key: string, otherwise: number): number {
+    const value = this.#record(key);
+    return value === undefined ? otherwise : parseDecimal(value, key);
+  }
+
+  #text(key: string, otherwise: string): string {
+    const value = this.#record(key);
+    return value === undefined ? otherwise : parsePaxText(value, key);
+  }
+
+  #entry(header: HeaderBlock, buffer: Buffer, from: number): void {
+    const { flag } = header;
+    const pax = this.#local.size > 0 || this.#ruling.size > 0 || this.#pairs.length > 0;
+    let name = this.#longName ?? header.name;
+    let linkName = this.#longLink ?? header.linkName;
+    let mtime: TarTime = { sec: header.mtime, nsec: 0 };
+    if (pax) {
+      name = this.#text('GNU.sparse.name', this.#text('path', name));
+      linkName = this.#text('linkpath', linkName);
+      const time = this.#record('mtime');
+      if (time !== undefined) mtime = parsePaxTime(time, 'mtime');
+    }
+    let type = TYPES[flag];
+    if (flag === '\0') type = name.endsWith('/') ? 'dir' : 'reg';
+    const size = pax ? this.#number('size', header.size) : header.size;
+    const draft: Draft = {
+      index: this.#entries.length,
+      headerOffset: this.#start < 0 ? this.at : this.#start,
+      payloadOffset: this.at + BLOCK,
+      payloadSize: 0,
+      end: 0,
+      type: type ?? 'reg',
+      name,
+      path: cleanPath(name),
+      linkName: type === 'symlink' || type === 'hardlink' ? linkName : '',
+      mode: header.mode,
+      uid: pax ? this.#number('uid', header.uid) : header.uid,
+      gid: pax ? this.#number('gid', header.gid) : header.gid,
+      uname: pax ? this.#text('uname', header.uname) : header.uname,
+      gname: pax ? this.#text('gname', header.gname) : header.gname,
+      size: 0,
+      mtime,
+      devMajor: header.devMajor,
+      devMinor: header.devMinor,
+    };
+    this.#draft = draft;
+    this.#claimed = size;
+    if (size < 0) throw new TarProblem(`the size is negative (${size})`);
+    if (!Number.isSafeInteger(this.at + BLOCK + padded(size))) throw new TarProblem(`the size ${size} is absurd`);
+    if (flag === 'M') {
+      throw new TarProblem('this is the rest of a file from another volume (type M), which cannot be restored');
+    }
+    if (type === undefined) {
+      this.#warn(
+        `entry "${showPath(name)}" at byte ${this.at} has the unknown type ${showFlag(flag)}; taken as a regular file`,
+      );
+    }
+    if (pax) {
+      if (draft.type === 'char' || draft.type === 'block') {
+        draft.devMajor = this.#number('SCHILY.devmajor', draft.devMajor);
+        draft.devMinor = this.#number('SCHILY.devminor', draft.devMinor);
+      }
+      const xattrs = xattrsOf(this.#inForce());
+      if (xattrs) draft.xattrs = xattrs;
+    }
+    this.at += BLOCK;
+    if (flag === 'S') {
+      this.#gnuSparse(header, draft, buffer, from);
+      return;
+    }
+    if (draft.type === 'reg') {
+      if (pax && this.#paxSparse(draft)) return;
+      draft.size = size;
+      this.#complete(size);
+      return;
+    }
+    if (size === 0 || flag === 'D') {
+      this.#complete(size);
+      return;
+    }
+    this.#enter('peek');
+  }
+
+  /** The entry's own records and those global ones that they leave in force. */
+  #inForce(): ReadonlyMap<string, Buffer> {
+    return this.#ruling.size === 0 ? this.#local : new Map([...this.#ruling, ...this.#local]);
+  }
+
+  #gnuSparse(header: HeaderBlock, draft: Draft, buffer: Buffer, from: number): void {
+    if (header.format !== 'gnu') {
+      throw new TarProblem('a sparse file (type S) in a header that is not GNU: its map cannot be found');
+    }
+    draft.size = gnuRealSize(buffer, from);
+    this.#pairs = [];
+    if (parseGnuSparse(buffer, from, true, this.#pairs)) this.#enter('gnuSparse');
+    else this.#completeSparse(0);
+  }
+
+  /** Recognizes PAX sparse formats 0.0, 0.1 and 1.0. False: an ordinary file. */
+  #paxSparse(draft: Draft): boolean {
+    const major = this.#record('GNU.sparse.major');
+    const minor = this.#record('GNU.sparse.minor');
+    const map = this.#record('GNU.sparse.map');
+    const real = this.#record('GNU.sparse.realsize') ?? this.#record('GNU.sparse.size');
+    if (major === undefined && minor === undefined && map === undefined && this.#pairs.length === 0) {
+      // 0.0 with no extent at all: nothing but a hole.
+      if (this.#record('GNU.sparse.numblocks') === undefined || real === undefined) return false;
+    }
+    const version = major || minor ? `${major ?? 0}.${minor ?? 0}` : map ? '0.1' : '0.0';
+    if (version !== '0.0' && version !== '0.1' && version !== '1.0') {
+      throw new TarProblem(`sparse format ${showPath(version)} is not known; expected 0.0, 0.1 or 1.0`);
+    }
+    if (real === undefined) throw new TarProblem('a sparse file without the record of its real size');
+    draft.size = parseDecimal(real, 'GNU.sparse.realsize');
+    if (version === '1.0') {
+      this.#map = new PayloadMap();
+      this.#enter('sparseMap');
+      return true;
+    }
+    if (map) this.#pairs = parseMapRecord(map);
+    this.#completeSparse(0);
+    return true;
+  }
+
+  /** @param mapLength bytes of the payload that are its map */
+  #completeSparse(mapLength: number): void {
+    const draft = this.#draft!;
+    if (draft.size < 0) throw new TarProblem(`the real size is negative (${draft.size})`);
+    // Old GNU extension blocks count as headers, a 1.0 map as payload.
+    if (mapLength === 0) draft.payloadOffset = this.at;
+    const data = draft.payloadOffset + mapLength;
+    draft.sparse = extentsOf(this.#pairs, data, this.#claimed - mapLength, draft.size);
+    this.#complete(this.#claimed);
+  }
+
+  #complete(payloadSize: number): void {
+    const draft = this.#draft!;
+    draft.payloadSize = payloadSize;
+    draft.end = draft.payloadOffset + padded(payloadSize);
+    this.#entries.push(draft);
+    this.#metadata += draft.name.length + draft.linkName.length + 24 * (draft.sparse?.length ?? 0);
+    if (draft.xattrs) for (const [name, value] of draft.xattrs) this.#metadata += name.length + value.length;
+    this.#checkLimits();
+    // The peeking states have gone past bytes that turn out to be payload, but never past the entry's end.
+    this.at = Math.max(this.at, draft.end);
+    this.#draft = undefined;
+    this.#map = undefined;
+    this.#start = -1;
+    if (this.#local.size > 0) this.#local = new Map();
+    if (this.#pairs.length > 0) this.#pairs = [];
+    this.#longName = undefined;
+    this.#longLink = undefined;
+    this.#enter('header');
+  }
+
+  #checkLimits(): void {
+    if (this.#entries.length + this.#globals.length > this.#maxEntries) {
+      throw new TarProblem(`the tar has more than ${this.#maxEntries} entries (MAX_ENTRIES)`, 'HL_ERR_LIMIT');
+    }
+    if (this.#metadata > this.#maxMetadata) {
+      throw new TarProblem(
+        `names, links and xattrs take more than ${this.#maxMetadata} bytes (MAX_METADATA_BYTES)`,
+        'HL_ERR_LIMIT',
+      );
+    }
+  }
+
+  #finish(size: number, rest: Buffer): void {
+    switch (this.#state) {
+      case 'trailer':
+        return;
+      case 'lastZero':
+        this.#warn(`a single zero block at byte ${this.#end} ends the archive`);
+        this.trailer(rest);
+        return;
+      case 'peek': {
+        const draft = this.#draft!;
+        const payload = draft.payloadOffset + this.#claimed <= size && !allZero(rest);
+        this.#complete(payload ? this.#claimed : 0);
+        this.#withoutEnd(size, payload ? NOTHING : rest);
+        return;
+      }
+      case 'peekZero':
+        this.#complete(0);
+        this.#endAt(this.at - BLOCK);
+        this.#warn(`a single zero block at byte ${this.#end} ends the archive`);
+        this.trailer(rest);
+        return;
+      case 'header':
+        this.#withoutEnd(size, rest);
+        return;
+      default: {
+        const missing = this.at + this.want - size;
+        const what = this.#state === 'extension' ? EXTENSIONS[this.#extension] : 'sparse map';
+        throw new TarProblem(`the tar ends inside a ${what}: ${missing} bytes are missing, its size is ${size}`);
+      }
+    }
+  }
+
+  /** The tar ends where a header is expected, or before. */
+  #withoutEnd(size: number, rest: Buffer): void {
+    const last = this.#entries.at(-1);
+    const skipped = this.#globals.at(-1);
+    const missing = this.at - size;
+    if (missing > 0) {
+      const inPadding = last !== undefined && last.end === this.at && last.payloadOffset + last.payloadSize <= size;
+      if (!inPadding) {
+        const what =
+          last?.end === this.at
+            ? `the content of "${showPath(last.name)}"`
+            : `a header of type ${skipped?.flag ?? EXTENSIONS[this.#extension]}`;
+        throw new TarProblem(`the tar ends inside ${what}: ${missing} bytes are missing, its size is ${size}`);
+      }
+      last.end = size;
+    } else if (!allZero(rest)) {
+      throw new TarProblem(
+        `the tar ends inside a header: ${BLOCK - rest.length} bytes are missing, its size is ${size}`,
+      );
+    }
+    this.#endAt(Math.min(this.at, size));
+    this.#warn(`no end-of-archive blocks: the tar ends after ${this.#entries.length} entries at byte ${size}`);
+    this.#enter('trailer');
+  }
+
+  #warn(message: string): void {
+    if (this.#warnings.length < MAX_WARNINGS) this.#warnings.push(message);
+    else this.#muted += 1;
+  }
+
+  #located(error: unknown): unknown {
+    if (!(error instanceof TarProblem)) return error;
+    const layer = this.#where.layer ?? this.#where.file;
+    const name = this.#draft ? showPath(this.#draft.name) : undefined;
+    const offset = this.#draft?.headerOffset ?? (this.#start >= 0 ? this.#start : this.at);
+    const what = name === undefined ? 'tar' : `tar entry "${name}"`;
+    return new HotlayerError(
+      error.code,
+      `${layer ? `layer ${layer}: ` : ''}${what} at byte ${offset}: ${error.message}`,
+      {
+        cause: error,
+        ...(error.hint === undefined ? {} : { hint: error.hint }),
+        context: { ...this.#where, offset, ...(name === undefined ? {} : { entry: name }) },
+      },
+    );
+  }
+}
+
+function allZero(bytes: Buffer): boolean {
+  return bytes.every((byte) => byte === 0);
+}
+
+/** The payload of a GNU long name or link: up to the first NUL. */
+function longText(payload: Buffer): string {
+  const end = payload.indexOf(0);
+  return parsePaxText(end < 0 ? payload : payload.subarray(0, end), 'long name');
+}
+
+function showFlag(flag: string): string {
+  return `"${showPath(flag)}"`;
+}
