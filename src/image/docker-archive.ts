@@ -9,7 +9,7 @@ import { MAX_CONFIG_BYTES, MAX_MANIFEST_BYTES, parseConfig, serialize } from './
 import type { Files } from './files.js';
 import { blobPath, INDEX_FILE, LAYOUT_FILE, readLayoutIndex, readManifest, readUnnamed } from './layout.js';
 import { SNIFF_BYTES, sniffCompression } from './media.js';
-import { formatRegistryName, parseRegistryName } from './registry-name.js';
+import { fullName } from './registry-name.js';
 import { selectManifest } from './select.js';
 import { type Descriptor, type ImageConfig, type Manifest, MEDIA } from './types.js';
 
@@ -145,15 +145,6 @@ function chooseImage(
     );
   }
   return images[0]!;
-}
-
-/** `app` and `docker.io/library/app:latest` are the same image; a name that cannot be parsed is compared as it is. */
-function fullName(name: string): string {
-  try {
-    return formatRegistryName(parseRegistryName(name));
-  } catch {
-    return name;
-  }
 }
 
 function memberPath(name: string): string {

@@ -6,4 +6,5 @@ export { type OpenImageOptions, openImage } from './open.js';
 export { formatPlatform, hostPlatform, parsePlatform } from './platform.js';
 export { formatReference, parseReference, type Reference, type ReferenceKind } from './reference.js';
 export { type NewLayer, type RewrittenImage, withLayers } from './rewrite.js';
+export { type OpenSinkOptions, openSink } from './sink.js';
 export * from './types.js';

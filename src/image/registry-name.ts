@@ -63,3 +63,12 @@ export function formatRegistryName(name: RegistryName): string {
   const digest = name.digest === undefined ? '' : `@${name.digest}`;
   return `${name.host}/${name.repository}${tag}${digest}`;
 }
+
+/** `app` and `docker.io/library/app:latest` are the same image; a name that cannot be parsed is compared as it is. */
+export function fullName(name: string): string {
+  try {
+    return formatRegistryName(parseRegistryName(name));
+  } catch {
+    return name;
+  }
+}

@@ -5,6 +5,7 @@ import { INDEX_TYPES, MANIFEST_TYPES, platformOfConfig } from './documents.js';
 import type { Files } from './files.js';
 import { readConfig, readIndex, readManifest } from './layout.js';
 import { bestMatches, formatPlatform, hostPlatform, parsePlatform } from './platform.js';
+import { fullName } from './registry-name.js';
 import type { Descriptor, Index, Platform } from './types.js';
 
 /** How deep indexes may lie in each other; real ones do at most two levels. */
@@ -84,7 +85,9 @@ function byName(files: Files, index: Index, wanted: Wanted): Descriptor[] {
     const { tag } = wanted;
     const named = all.filter((descriptor) => descriptor.annotations?.[REF_NAME] === tag);
     const found =
-      named.length > 0 ? named : all.filter((descriptor) => descriptor.annotations?.[CONTAINERD_NAME] === tag);
+      named.length > 0
+        ? named
+        : all.filter((descriptor) => fullName(descriptor.annotations?.[CONTAINERD_NAME] ?? '') === fullName(tag));
     if (found.length > 0) return found;
     throw new HotlayerError(
       'HL_ERR_NOT_FOUND',

@@ -122,6 +122,8 @@ export interface BlobWriter {
 
 /** Where an image is written. Nothing is visible at the target until `commit` has returned; then all of it is. */
 export interface ImageSink {
+  /** True: readers of this form drop the descriptors' annotations, so the image cannot be loaded lazily from it. */
+  readonly losesAnnotations?: true;
   createBlob(): Promise<BlobWriter>;
   /** Takes a blob over unchanged, verified while it is copied. */
   copyBlob(descriptor: Descriptor, open: () => Readable): Promise<void>;
