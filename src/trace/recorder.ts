@@ -1,0 +1,120 @@
+// Wraps a RootFs so that every operation that reaches it is recorded, with the time it took and who asked. The
+// wrapped file system answers exactly as the bare one does: same values, same errors. What the kernel serves from its
+// caches does not come here, so each name, attribute and page shows once per mount: its first touch.
+import { FsError, type NodeId, type RootFs } from '../rootfs/types.js';
+import { type CommCache, commCache } from './comm.js';
+import type { Op, TraceEvent } from './events.js';
+
+/** Takes events in the order the file system saw them. Must never throw: the caller is answering the kernel. */
+export interface EventSink {
+  record(event: TraceEvent): void;
+}
+
+export interface RecorderOptions {
+  /** CLOCK_MONOTONIC (process.hrtime.bigint) that counts as t = 0. */
+  readonly t0: bigint;
+  /** Shared with whoever waits for quiet: element 0 grows by one per event (it may wrap around). */
+  readonly activity?: Int32Array;
+  /** Absent: process.hrtime.bigint. */
+  readonly clock?: () => bigint;
+  /** Absent: names from /proc. */
+  readonly comms?: CommCache;
+}
+
+/** In open's flags when the file is opened to be executed (FMODE_EXEC, include/linux/fs.h; fuse passes it on). */
+export const OPEN_EXEC = 0x20;
+
+const EIO = 5;
+
+/** The same file system, observed. */
+export function traced(fs: RootFs, sink: EventSink, options: RecorderOptions): RootFs {
+  const { t0, activity, clock = process.hrtime.bigint, comms = commCache() } = options;
+  /** Paths of nodes that were used; a node's path is asked for once. */
+  const paths = new Map<NodeId, string>();
+
+  function pathOf(node: NodeId): string {
+    let path = paths.get(node);
+    if (path === undefined) {
+      path = fs.pathOf(node);
+      paths.set(node, path);
+    }
+    return path;
+  }
+
+  /** Times `run`, records it under `path` and hands on what it returned or threw. */
+  function observe<T>(op: Op, path: string, pid: number, run: () => T, details?: (result: T | undefined) => object): T {
+    const begin = clock();
+    let result: T | undefined;
+    let errno: number | undefined;
+    try {
+      result = run();
+      return result;
+    } catch (error) {
+      errno = errnoFor(error);
+      throw error;
+    } finally {
+      const end = clock();
+      const comm = comms.of(pid, end);
+      const event: TraceEvent = {
+        t: Number(begin - t0),
+        op,
+        path,
+        ...details?.(result),
+        pid,
+        ...(comm === undefined ? undefined : { comm }),
+        ...(errno === undefined ? undefined : { errno }),
+        dur: Number(end - begin),
+      };
+      sink.record(event);
+      if (activity) Atomics.add(activity, 0, 1);
+    }
+  }
+
+  const forget = fs.forget?.bind(fs);
+  return {
+    lookup(parent, name, caller) {
+      const directory = pathOf(parent);
+      const path = directory === '/' ? `/${name}` : `${directory}/${name}`;
+      return observe('lookup', path, caller.pid, () => fs.lookup(parent, name, caller));
+    },
+    getattr: (node, caller) => observe('getattr', pathOf(node), caller.pid, () => fs.getattr(node, caller)),
+    readlink: (node, caller) => observe('readlink', pathOf(node), caller.pid, () => fs.readlink(node, caller)),
+    readdir: (node, caller) => observe('readdir', pathOf(node), caller.pid, () => fs.readdir(node, caller)),
+    xattrs: (node, caller) => observe('getxattr', pathOf(node), caller.pid, () => fs.xattrs(node, caller)),
+    open(node, flags, caller) {
+      const exec = (flags & OPEN_EXEC) !== 0;
+      const run = () => fs.open(node, flags, caller);
+      try {
+        return observe('open', pathOf(node), caller.pid, run, exec ? () => ({ exec: true }) : undefined);
+      } finally {
+        if (exec) comms.expectExec(caller.pid);
+      }
+    },
+    read(node, handle, into, at, length, offset, caller) {
+      return observe(
+        'read',
+        pathOf(node),
+        caller.pid,
+        () => fs.read(node, handle, into, at, length, offset, caller),
+        (delivered) => ({ offset, length: delivered ?? 0 }),
+      );
+    },
+    release: (node, handle) => fs.release(node, handle),
+    parent: (node) => fs.parent(node),
+    pathOf: (node) => fs.pathOf(node),
+    statfs: () => fs.statfs(),
+    close: () => fs.close(),
+    ...(forget && {
+      forget(node: NodeId, count: number) {
+        // The id may be given to another file afterwards.
+        paths.delete(node);
+        forget(node, count);
+      },
+    }),
+  };
+}
+
+/** The number that the kernel will be told; whatever is not an FsError reaches it as EIO. */
+function errnoFor(error: unknown): number {
+  return error instanceof FsError ? error.errno : EIO;
+}
