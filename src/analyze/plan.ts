@@ -1,0 +1,200 @@
+// Ranking → plan: for each layer, which of its entries go before the landmark and in what order. Each hot path is
+// followed to the file it means and to the layer that owns it; what cannot be placed is listed with the reason.
+import { cleanPath, showPath } from '../paths.js';
+import { LAYER_BOOKKEEPING } from '../rootfs/merge.js';
+import { MAX_SYMLINKS, type Tree, type TreeNode } from '../rootfs/tree.js';
+import { ERRNO, FsError } from '../rootfs/types.js';
+import { TOOL } from '../trace/tool.js';
+import { type Bytes, MIB } from '../units.js';
+import { HotOrder, LayerIndex, type PlanEntry } from './layer-order.js';
+import { type Candidate, type Policy, touchedFiles } from './policy.js';
+import { type LayerPlan, PLAN_SCHEMA, type Plan, type Profile, type RankedFile, type Ranking } from './types.js';
+
+/** eStargz's own default (estargz: WithChunkSize). */
+export const DEFAULT_CHUNK_SIZE = 4 * MIB;
+
+export interface PlanLayer {
+  /** 0 = the lowest; equals the position in the list. */
+  readonly index: number;
+  readonly digest: string;
+  readonly diffId: string;
+  /** In the order of the tar. */
+  readonly entries: Iterable<PlanEntry>;
+}
+
+export interface PlanInput {
+  readonly image: { readonly reference: string; readonly digest: string };
+  readonly layers: readonly PlanLayer[];
+  /** The tree that the layers make together. */
+  readonly tree: Tree;
+  /** Most wanted first. Paths may lead through symlinks. Empty: nothing is prefetched. */
+  readonly ranking: Ranking;
+  /** What the ranking was made from; absent for a list of paths from elsewhere. */
+  readonly profile?: Profile | undefined;
+  /** Absent: every touched file. */
+  readonly policy?: Policy | undefined;
+  readonly chunkSize?: Bytes | undefined;
+  /** Where the workload had other file systems mounted; a path below one of them is not of the image. */
+  readonly mounts?: readonly string[] | undefined;
+}
+
+export interface Missed {
+  readonly path: string;
+  readonly reason: string;
+}
+
+/** Pure: the same input gives the same plan, byte for byte. */
+export function planLayers(input: PlanInput): Plan {
+  const { layers, policy = touchedFiles() } = input;
+  const indexes = layers.map((layer) => new LayerIndex(layer.entries));
+  const orders = indexes.map((index) => new HotOrder(index));
+  const missed: Missed[] = [];
+
+  const places = new Map<Candidate, Place>();
+  const taken = new Set<string>();
+  const uses = new Map(input.profile?.files.map((file) => [file.path, file]));
+  for (const rank of input.ranking) {
+    const place = locate(rank, uses.get(rank.path)?.type === 'symlink', input, indexes);
+    if ('reason' in place) {
+      missed.push({ path: rank.path, reason: place.reason });
+      continue;
+    }
+    // Two names that mean the same file are one candidate: the more wanted one.
+    const key = `${place.layer} ${place.path}`;
+    if (taken.has(key)) continue;
+    taken.add(key);
+    const use = uses.get(rank.path);
+    places.set({ rank, ...(use && { use }), layer: place.layer, size: place.size }, place);
+  }
+
+  const choice = policy.choose([...places.keys()]);
+  const chunks = layers.map(() => new Map<string, readonly number[]>());
+  for (const candidate of choice.chosen) {
+    const place = places.get(candidate)!;
+    for (const { layer, path, because } of place.wanted) orders[layer]!.put(path, because);
+    const boundaries = choice.chunks?.get(candidate.rank.path);
+    if (boundaries && boundaries.length > 0) chunks[place.layer]!.set(place.path, boundaries);
+  }
+  missed.push(...choice.cut);
+
+  return {
+    schemaVersion: PLAN_SCHEMA,
+    tool: TOOL,
+    image: { reference: input.image.reference, digest: input.image.digest },
+    complete: input.profile?.complete ?? true,
+    chunkSize: input.chunkSize ?? DEFAULT_CHUNK_SIZE,
+    layers: layers.map(({ digest, diffId }, index): LayerPlan => {
+      const hot = orders[index]!.entries();
+      return {
+        index,
+        digest,
+        diffId,
+        hot,
+        hotBytes: hot.reduce((sum, { size }) => sum + size, 0),
+        landmark: hot.length > 0 ? 'prefetch' : 'no-prefetch',
+        ...(chunks[index]!.size > 0 ? { chunks: Object.fromEntries(chunks[index]!) } : undefined),
+      };
+    }),
+    missed,
+  };
+}
+
+/** An entry to put, and why. */
+interface Wanted {
+  readonly layer: number;
+  /** Cleaned. */
+  readonly path: string;
+  readonly because: string;
+}
+
+interface Place {
+  /** Of the entry that has the content. */
+  readonly layer: number;
+  readonly path: string;
+  readonly size: Bytes;
+  /** What leads there, the content itself, and the name under which it is asked for. */
+  readonly wanted: readonly Wanted[];
+}
+
+/** Where the file that a ranked path means lies. @param isLink the symlink itself is wanted, not what it leads to */
+function locate(
+  rank: RankedFile,
+  isLink: boolean,
+  input: PlanInput,
+  indexes: readonly LayerIndex[],
+): Place | { readonly reason: string } {
+  const { tree, mounts = [] } = input;
+  const through: TreeNode[] = [];
+  let node: TreeNode | undefined;
+  let failure: FsError | undefined;
+  try {
+    node = tree.resolve(rank.path, { followLast: !isLink, through });
+  } catch (error) {
+    if (!(error instanceof FsError)) throw error;
+    failure = error;
+  }
+  const resolved = node ? tree.pathOf(node) : resolvedAsFar(tree, rank.path);
+  const mount = mounts.find((at) => at !== '/' && (resolved === at || resolved.startsWith(`${at}/`)));
+  if (mount !== undefined) return { reason: `lies on what was mounted at ${showPath(mount)}, not in the image` };
+  if (!node) {
+    if (failure!.errno === ERRNO.ELOOP) return { reason: `more than ${MAX_SYMLINKS} symlinks on the way` };
+    if (LAYER_BOOKKEEPING.has(cleanPath(resolved))) return { reason: 'is written anew in every optimized layer' };
+    return { reason: whyMissing(cleanPath(resolved), indexes) };
+  }
+  if (node.type === 'dir') return { reason: 'is a directory: it has no content to prefetch' };
+  if (node.type !== 'reg' && node.type !== 'symlink') {
+    return { reason: `is a ${node.type} node: it has no content to prefetch` };
+  }
+  // The entry's own name: a layer may have written the file through a symlinked directory.
+  const content = node.entry?.path;
+  if (content === undefined || !indexes[node.layer]?.has(content)) {
+    return { reason: `layer ${node.layer} has no entry for it` };
+  }
+  const shown = showPath(rank.path);
+  const wanted: Wanted[] = [];
+  for (const link of through) {
+    if (link.entry)
+      wanted.push({ layer: link.layer, path: link.entry.path, because: `symlink on the way to ${shown}` });
+  }
+  wanted.push({ layer: node.layer, path: content, because: rank.because });
+  const name = nameEntry(tree, rank.path, resolved);
+  if (name) wanted.push({ ...name, because: `hardlink, a name of ${showPath(`/${content}`)}` });
+  return { layer: node.layer, path: content, size: node.type === 'reg' ? node.size : 0, wanted };
+}
+
+/** The hardlink entry that made the name; undefined when the name is that of the content's own entry. */
+function nameEntry(tree: Tree, path: string, resolved: string): { layer: number; path: string } | undefined {
+  for (const name of [path, resolved]) {
+    const at = name.lastIndexOf('/') + 1;
+    const link = tree.find(name.slice(0, at))?.links?.get(name.slice(at));
+    if (link) return { layer: link.layer, path: link.entry.path };
+    // The path as given has precedence where it is a name of the file; where it leads through symlinks, it is not.
+    if (tree.find(name, { followLast: false })?.type !== 'symlink') return undefined;
+  }
+  return undefined;
+}
+
+/** A path that does not exist, with the symlinks of the part that does replaced. */
+function resolvedAsFar(tree: Tree, path: string): string {
+  const parts = cleanPath(path).split('/');
+  for (let n = parts.length; n > 0; n--) {
+    const node = tree.find(`/${parts.slice(0, n).join('/')}`);
+    if (!node) continue;
+    const base = tree.pathOf(node);
+    return `${base === '/' ? '' : base}/${parts.slice(n).join('/')}`;
+  }
+  return `/${parts.join('/')}`;
+}
+
+function whyMissing(path: string, indexes: readonly LayerIndex[]): string {
+  for (let layer = indexes.length - 1; layer >= 0; layer--) {
+    if (!indexes[layer]!.has(path)) continue;
+    for (let above = indexes.length - 1; above > layer; above--) {
+      const marker = indexes[above]!.whiteoutOf(path);
+      if (marker !== undefined)
+        return `deleted: layer ${layer} has it, ${showPath(marker)} in layer ${above} removes it`;
+    }
+    return `hidden: layer ${layer} has it, but a file of a higher layer stands in its way`;
+  }
+  return 'in no layer of the image: created at run time, or on a mounted file system';
+}

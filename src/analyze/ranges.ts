@@ -1,0 +1,85 @@
+// Byte ranges: unions within a run, and counts of how many runs read which bytes. All results are sorted by offset,
+// disjoint, and adjacent ranges of equal count are one, so that equal sets of bytes are equal lists.
+import type { Bytes } from '../units.js';
+import type { RangeCount } from './types.js';
+
+/** [offset, length], length > 0. */
+export type Range = readonly [offset: number, length: number];
+
+/** The bytes covered by any of the ranges, in any order, overlapping or not. Empty ranges are dropped. */
+export function unionRanges(ranges: Iterable<Range>): Range[] {
+  const sorted = [...ranges].filter(([, length]) => length > 0).sort((a, b) => a[0] - b[0]);
+  const out: [number, number][] = [];
+  let last: [number, number] | undefined;
+  for (const [offset, length] of sorted) {
+    if (last && offset <= last[0] + last[1]) {
+      last[1] = Math.max(last[1], offset + length - last[0]);
+    } else {
+      last = [offset, length];
+      out.push(last);
+    }
+  }
+  return out;
+}
+
+/** How many of the runs read each byte. @param runs one list a run; a list may overlap itself and still counts once */
+export function countRanges(runs: readonly (readonly Range[])[]): RangeCount[] {
+  return sumRangeCounts(
+    runs.map((ranges) => unionRanges(ranges).map(([offset, length]): RangeCount => [offset, length, 1])),
+  );
+}
+
+/** Adds up counts byte by byte (an interval sweep). Order-free and associative. */
+export function sumRangeCounts(lists: readonly (readonly RangeCount[])[]): RangeCount[] {
+  const steps = new Map<number, number>();
+  const step = (at: number, by: number) => steps.set(at, (steps.get(at) ?? 0) + by);
+  for (const list of lists) {
+    for (const [offset, length, runs] of list) {
+      if (length <= 0) continue;
+      step(offset, runs);
+      step(offset + length, -runs);
+    }
+  }
+  const out: [number, number, number][] = [];
+  let depth = 0;
+  // A change of zero is an inner border between equal counts: no new range begins there.
+  const borders = [...steps].filter(([, by]) => by !== 0).sort((a, b) => a[0] - b[0]);
+  for (const [i, [at, by]] of borders.entries()) {
+    depth += by;
+    const next = borders[i + 1];
+    if (next && depth > 0) out.push([at, next[0] - at, depth]);
+  }
+  return out;
+}
+
+/** Distinct bytes of disjoint ranges. */
+export function totalLength(ranges: readonly (Range | RangeCount)[]): Bytes {
+  let total = 0;
+  for (const range of ranges) total += range[1];
+  return total;
+}
+
+/** Gathers ranges as they come; neighbours are joined at once, so that reading a file page by page stays one range. */
+export class RangeSet {
+  #ranges: [number, number][] = [];
+  /** List length at which it is sorted and merged again. */
+  #limit = 1024;
+
+  add(offset: number, length: number): void {
+    if (length <= 0) return;
+    const last = this.#ranges.at(-1);
+    if (last && offset >= last[0] && offset <= last[0] + last[1]) {
+      last[1] = Math.max(last[1], offset + length - last[0]);
+      return;
+    }
+    this.#ranges.push([offset, length]);
+    if (this.#ranges.length > this.#limit) {
+      this.#ranges = unionRanges(this.#ranges) as [number, number][];
+      this.#limit = Math.max(1024, 2 * this.#ranges.length);
+    }
+  }
+
+  ranges(): Range[] {
+    return unionRanges(this.#ranges);
+  }
+}

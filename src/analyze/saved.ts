@@ -1,0 +1,172 @@
+// Profiles and plans as files: one JSON document, one line per list element, so that a change shows as a small diff.
+// What is read is checked, by the schema and by the rules that a schema cannot say.
+import { randomBytes } from 'node:crypto';
+import { readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { errnoOf, HotlayerError } from '../errors.js';
+import { comparePaths } from '../paths.js';
+import { requireSchema, type Schema } from '../trace/json-schema.js';
+import { MIB } from '../units.js';
+import { planSchema, profileSchema } from './schema.js';
+import type { Plan, Profile, RangeCount } from './types.js';
+
+/** Largest file accepted: a profile of a million files is a quarter of that. */
+export const MAX_SAVED_BYTES = 1024 * MIB;
+
+/** @throws HL_ERR_IO. The file appears whole or not at all. */
+export async function writeProfile(path: string, profile: Profile): Promise<void> {
+  await writeWhole(path, formatSaved(profile));
+}
+
+/** @throws HL_ERR_IO. The file appears whole or not at all. */
+export async function writePlan(path: string, plan: Plan): Promise<void> {
+  await writeWhole(path, formatSaved(plan));
+}
+
+/** @throws HL_ERR_NOT_FOUND; HL_ERR_DATA naming the JSON path of what is wrong; HL_ERR_IO, HL_ERR_LIMIT */
+export async function readProfile(path: string): Promise<Profile> {
+  return parseProfile(await readText(path), path);
+}
+
+/** @throws HL_ERR_NOT_FOUND; HL_ERR_DATA naming the JSON path of what is wrong; HL_ERR_IO, HL_ERR_LIMIT */
+export async function readPlan(path: string): Promise<Plan> {
+  return parsePlan(await readText(path), path);
+}
+
+/** @param where names the text in messages @throws HL_ERR_DATA */
+export function parseProfile(text: string, where: string): Profile {
+  const profile = parseAs<Profile>(text, profileSchema, where);
+  const runs = profile.runs.length;
+  const fail = failer(where);
+  for (const [i, file] of profile.files.entries()) {
+    const at = `$.files[${i}]`;
+    const before = profile.files[i - 1];
+    if (before && comparePaths(before.path, file.path) >= 0) {
+      fail(`${at}.path`, 'paths in byte order, each once', `${file.path} after ${before.path}`);
+    }
+    if (file.seenIn > runs) fail(`${at}.seenIn`, `${runs} or less, the number of runs`, file.seenIn);
+    if (file.openedIn > file.seenIn) fail(`${at}.openedIn`, `${file.seenIn} or less, as seenIn`, file.openedIn);
+    checkRanges(file.ranges, file.size, runs, at, fail);
+  }
+  return profile;
+}
+
+/** @param where names the text in messages @throws HL_ERR_DATA */
+export function parsePlan(text: string, where: string): Plan {
+  const plan = parseAs<Plan>(text, planSchema, where);
+  const fail = failer(where);
+  for (const [i, layer] of plan.layers.entries()) {
+    const at = `$.layers[${i}]`;
+    if (layer.index !== i) fail(`${at}.index`, `${i}, its position`, layer.index);
+    const landmark = layer.hot.length > 0 ? 'prefetch' : 'no-prefetch';
+    if (layer.landmark !== landmark) {
+      fail(`${at}.landmark`, `"${landmark}" for ${layer.hot.length} hot entries`, layer.landmark);
+    }
+    const sum = layer.hot.reduce((total, { size }) => total + size, 0);
+    if (layer.hotBytes !== sum) fail(`${at}.hotBytes`, `${sum}, the sum of the hot entries' sizes`, layer.hotBytes);
+    const seen = new Set<string>();
+    for (const [n, { path }] of layer.hot.entries()) {
+      if (seen.has(path)) fail(`${at}.hot[${n}].path`, 'each entry once', path);
+      seen.add(path);
+    }
+    for (const [path, boundaries] of Object.entries(layer.chunks ?? {})) {
+      const wrong = boundaries.findIndex((offset, n) => n > 0 && offset <= boundaries[n - 1]!);
+      if (wrong >= 0) fail(`${at}.chunks[${JSON.stringify(path)}][${wrong}]`, 'ascending offsets', boundaries[wrong]!);
+    }
+  }
+  return plan;
+}
+
+/**
+ * JSON with each element of a top-level list (and of a list in such an element's object) on a line of its own.
+ * Members keep the order in which they were made: the same value gives the same bytes.
+ */
+export function formatSaved(value: object): string {
+  return `${format(value, '', 0)}\n`;
+}
+
+/** Objects are spread over lines down to this depth, lists of objects wherever they stand above it. */
+const SPREAD_DEPTH = 3;
+
+function format(value: unknown, indent: string, depth: number): string {
+  const inner = `${indent}  `;
+  if (Array.isArray(value)) {
+    if (value.length === 0 || typeof value[0] !== 'object' || Array.isArray(value[0])) return JSON.stringify(value);
+    return `[\n${value.map((item) => inner + format(item, inner, depth + 1)).join(',\n')}\n${indent}]`;
+  }
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value);
+  const members = Object.entries(value).filter(([, item]) => item !== undefined);
+  const spreads = depth === 0 || (depth < SPREAD_DEPTH && members.some(([, item]) => isListOfObjects(item)));
+  if (!spreads) return JSON.stringify(value);
+  const lines = members.map(([name, item]) => `${inner}${JSON.stringify(name)}: ${format(item, inner, depth + 1)}`);
+  return `{\n${lines.join(',\n')}\n${indent}}`;
+}
+
+function isListOfObjects(value: unknown): boolean {
+  return Array.isArray(value) && value.length > 0 && typeof value[0] === 'object' && !Array.isArray(value[0]);
+}
+
+type Fail = (at: string, expected: string, found: string | number) => never;
+
+function failer(where: string): Fail {
+  return (at, expected, found) => {
+    throw new HotlayerError('HL_ERR_DATA', `${where}: ${at}: expected ${expected}, found ${JSON.stringify(found)}`, {
+      hint: 'was the file edited by hand?',
+    });
+  };
+}
+
+function checkRanges(ranges: readonly RangeCount[], size: number, runs: number, at: string, fail: Fail): void {
+  let end = 0;
+  for (const [i, [offset, length, count]] of ranges.entries()) {
+    if (offset < end) fail(`${at}.ranges[${i}]`, `an offset of ${end} or more (sorted, disjoint)`, offset);
+    end = offset + length;
+    if (end > size) fail(`${at}.ranges[${i}]`, `an end within the file's ${size} bytes`, end);
+    if (count > runs) fail(`${at}.ranges[${i}][2]`, `${runs} or less, the number of runs`, count);
+  }
+}
+
+function parseAs<T>(text: string, schema: Schema, where: string): T {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw new HotlayerError('HL_ERR_DATA', `${where}: not JSON: ${(cause as Error).message}`, {
+      hint: `expected ${schema.title}`,
+      cause,
+    });
+  }
+  return requireSchema<T>(value, schema, where);
+}
+
+async function readText(path: string): Promise<string> {
+  let bytes: Buffer;
+  try {
+    bytes = await readFile(path);
+  } catch (cause) {
+    const context = { file: path };
+    if (errnoOf(cause) === 'ENOENT') throw new HotlayerError('HL_ERR_NOT_FOUND', `${path}: no such file`, { context });
+    throw new HotlayerError('HL_ERR_IO', `cannot read ${path}: ${(cause as Error).message}`, { cause, context });
+  }
+  if (bytes.length > MAX_SAVED_BYTES) {
+    throw new HotlayerError(
+      'HL_ERR_LIMIT',
+      `${path}: ${bytes.length} bytes, more than ${MAX_SAVED_BYTES} (MAX_SAVED_BYTES)`,
+    );
+  }
+  return bytes.toString('utf8');
+}
+
+async function writeWhole(path: string, text: string): Promise<void> {
+  // Beside the target, so that the rename stays on one file system.
+  const staged = `${path}.${randomBytes(4).toString('hex')}.tmp`;
+  try {
+    await writeFile(staged, text);
+    await rename(staged, path);
+  } catch (cause) {
+    await rm(staged, { force: true });
+    throw new HotlayerError('HL_ERR_IO', `cannot write ${path}: ${(cause as Error).message}`, {
+      cause,
+      context: { file: path },
+    });
+  }
+}

@@ -1,0 +1,149 @@
+// JSON Schemas (draft 2020-12) of the saved profile and plan. They are published, and they are also what readProfile
+// and readPlan check by. Members that they do not name are allowed, so that a later version may add some.
+import type { Schema } from '../trace/json-schema.js';
+import { PLAN_SCHEMA, PROFILE_SCHEMA } from './types.js';
+
+const DIALECT = 'https://json-schema.org/draft/2020-12/schema';
+
+const natural = (description?: string): Schema => ({
+  type: 'integer',
+  minimum: 0,
+  ...(description === undefined ? undefined : { description }),
+});
+const text: Schema = { type: 'string' };
+const truth: Schema = { type: 'boolean' };
+const digest: Schema = { type: 'string', pattern: '^sha256:[0-9a-f]{64}$' };
+
+function object(properties: Record<string, Schema>, optional: readonly string[] = []): Schema {
+  const required = Object.keys(properties).filter((name) => !optional.includes(name));
+  return { type: 'object', required, properties };
+}
+
+function list(items: Schema, description?: string): Schema {
+  return { type: 'array', items, ...(description === undefined ? undefined : { description }) };
+}
+
+const spread: Schema = object({
+  median: { type: 'integer' },
+  mad: natural('median absolute deviation from the median'),
+  min: { type: 'integer' },
+  max: { type: 'integer' },
+});
+
+const ready: Schema = object({ t: natural('ns since the workload was started'), by: text });
+
+const run: Schema = object(
+  {
+    complete: truth,
+    incompleteBecause: text,
+    events: natural(),
+    ready,
+    endedAt: { type: 'integer' },
+    exitCode: natural(),
+    signal: text,
+    filesRead: natural('regular files of which bytes were read before ready'),
+    bytesRead: natural('distinct bytes of them'),
+  },
+  ['incompleteBecause', 'ready', 'exitCode', 'signal'],
+);
+
+const file: Schema = object(
+  {
+    path: {
+      type: 'string',
+      pattern: '^/',
+      description: 'absolute; a byte b that is not valid UTF-8 is the lone surrogate U+DC00+b',
+    },
+    type: { type: 'string', enum: ['reg', 'dir', 'symlink', 'other'] },
+    layer: natural('index of the layer that owns it, 0 = the lowest'),
+    size: natural('bytes'),
+    seenIn: { type: 'integer', minimum: 1, description: 'runs in which it was touched before ready' },
+    openedIn: natural('runs in which its content was asked for'),
+    firstAccess: { $ref: '#/$defs/spread' },
+    bytesRead: { $ref: '#/$defs/spread' },
+    reads: natural('read calls that reached the file system, median over the runs'),
+    ranges: list(
+      {
+        type: 'array',
+        prefixItems: [natural(), { type: 'integer', minimum: 1 }, { type: 'integer', minimum: 1 }],
+        items: false,
+        minItems: 3,
+      },
+      '[offset, length, runs that read all of it]; sorted, disjoint',
+    ),
+    executed: { type: 'boolean', const: true },
+    comms: list(text, 'command names that touched it'),
+  },
+  ['layer', 'executed'],
+);
+
+export const profileSchema: Schema = {
+  $schema: DIALECT,
+  title: 'a hotlayer profile',
+  description: 'What a workload touched in its root file system until it was ready. Times are ns, sizes are bytes.',
+  $defs: { spread },
+  ...object(
+    {
+      schemaVersion: { type: 'integer', const: PROFILE_SCHEMA },
+      tool: { type: 'string', minLength: 1 },
+      image: object({ reference: text, digest, files: natural(), bytes: natural() }, ['digest']),
+      platform: object({ os: text, architecture: text, variant: text }, ['variant']),
+      workload: object({ args: list(text), user: text, cwd: text }),
+      precision: { type: 'string', enum: ['exact', 'fast'] },
+      until: list(text, 'ready rules'),
+      complete: { type: 'boolean', description: 'false when any run may have lost events' },
+      runs: { type: 'array', items: run, minItems: 1 },
+      ready: { $ref: '#/$defs/spread' },
+      stability: {
+        type: 'number',
+        minimum: 0,
+        maximum: 1,
+        description: 'mean pairwise Jaccard index of the sets of files read',
+      },
+      files: list(file, 'by path, in byte order'),
+      misses: object({
+        total: natural('look-ups of names that do not exist, over all runs'),
+        directories: list(object({ path: { type: 'string', pattern: '^/' }, count: { type: 'integer', minimum: 1 } })),
+      }),
+    },
+    ['platform', 'ready'],
+  ),
+};
+
+const planned: Schema = object({
+  path: { type: 'string', description: 'name of the entry in the layer, without leading or trailing slash; root = ""' },
+  because: text,
+  size: natural('uncompressed bytes'),
+});
+
+const layer: Schema = object(
+  {
+    index: natural('0 = the lowest'),
+    digest,
+    diffId: digest,
+    hot: list(planned, 'entries before the landmark, in this order'),
+    hotBytes: natural('uncompressed'),
+    landmark: { type: 'string', enum: ['prefetch', 'no-prefetch'] },
+    chunks: {
+      type: 'object',
+      description: 'chunk boundaries per path: offsets in the file, ascending, without 0',
+      additionalProperties: list({ type: 'integer', minimum: 1 }),
+    },
+  },
+  ['chunks'],
+);
+
+export const planSchema: Schema = {
+  $schema: DIALECT,
+  title: 'a hotlayer plan',
+  description: 'Which entries of each layer go before the prefetch landmark, and in what order.',
+  ...object({
+    schemaVersion: { type: 'integer', const: PLAN_SCHEMA },
+    tool: { type: 'string', minLength: 1 },
+    image: object({ reference: text, digest }),
+    complete: { type: 'boolean', description: 'false when the profile it rests on was not complete' },
+    chunkSize: { type: 'integer', minimum: 1 },
+    layers: list(layer),
+    missed: list(object({ path: text, reason: text }), 'paths that could not be placed, or were left out, and why'),
+  }),
+};
