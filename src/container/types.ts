@@ -3,6 +3,7 @@
 import type { Nanos } from '../units.js';
 
 export type ReadyRule =
+  /** The workload ended with status 0. */
   | { readonly kind: 'exit' }
   /** A line of stdout or stderr contains `text`, or matches `pattern` (source of a RegExp). */
   | { readonly kind: 'line'; readonly text?: string; readonly pattern?: string }
@@ -10,7 +11,7 @@ export type ReadyRule =
   | { readonly kind: 'tcp'; readonly port: number }
   /** A GET answers with a status below 400. */
   | { readonly kind: 'http'; readonly url: string }
-  /** No new file access for this long (after the first). */
+  /** No new file access for this long (after the first). Ready is when the last access was seen, not the end of the wait. */
   | { readonly kind: 'idle'; readonly forNanos: Nanos }
   | { readonly kind: 'period'; readonly forNanos: Nanos };
 
@@ -33,7 +34,11 @@ export interface BindMount {
 }
 
 export interface SessionSpec {
-  /** The file system to serve (fuse/types.ts), as the session's child process will load it. */
+  /**
+   * The file system to serve (fuse/types.ts), as the session's child process will load it. When `args` is an object the
+   * module's `createFs` finds one more member in it: `activity`, an Int32Array over shared memory. The serving thread
+   * adds 1 to its first element (Atomics.add) with each access that counts for the `idle` rule.
+   */
   readonly fs: { readonly module: string; readonly args: unknown };
   /** Open files of this process that the child inherits: the i-th becomes its descriptor FIRST_INHERITED_FD + i. */
   readonly fds: readonly number[];
@@ -49,10 +54,15 @@ export interface SessionSpec {
   readonly timeoutNanos: Nanos;
   /** Grace between SIGTERM and SIGKILL once ready. */
   readonly graceNanos?: Nanos;
+  /** As image configs name it: `SIGQUIT`, `TERM`, `15`, `SIGRTMIN+3`. Default SIGTERM. */
   readonly stopSignal?: string;
+  /** True: no disposable layer; /tmp, /run and /var/tmp are empty and writable, the rest is not. Default: only when the kernel refuses the layer. */
+  readonly readonlyRoot?: boolean;
+  /** Where an empty directory is made to mount on. Default: $TMPDIR, else /tmp. */
+  readonly tmpdir?: string;
 }
 
-/** Descriptor 0-2 are the standard ones, 3 is the channel between session and parent. */
+/** Descriptors 0-2 of the session's process are the standard ones, 3 is the channel between it and its parent. */
 export const FIRST_INHERITED_FD = 4;
 
 export interface SessionResult {
@@ -73,7 +83,14 @@ export interface SessionResult {
   readonly fsResult: unknown;
   /** How the disposable layer was made. */
   readonly writable: 'overlay' | 'readonly';
+  /** True: run without the rights of root, in a user namespace. */
   readonly rootless: boolean;
+  /** True when the timeout ended the workload. */
+  readonly timedOut?: boolean;
+  /** What the container lacks that docker would have given it. */
+  readonly warnings?: readonly string[];
+  /** Requests that the file system module failed with an exception (the workload saw EIO). */
+  readonly fsFaults?: number;
 }
 
 export interface SessionHooks {

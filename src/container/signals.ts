@@ -1,0 +1,41 @@
+// Signals by the names that image configs use (`SIGTERM`, `TERM`, `15`, `SIGRTMIN+3`), and what a process does with them.
+import { constants } from 'node:os';
+import { HotlayerError } from '../errors.js';
+
+/** First real-time signal as programs see it: the kernel's is 32, glibc and musl keep 32 and 33 (musl also 34) back. */
+const SIGRTMIN = 34;
+const SIGRTMAX = 64;
+
+/** @returns the signal's number, 1 … 64 @throws HL_ERR_USAGE */
+export function parseSignal(text: string): number {
+  const name = text.trim().toUpperCase();
+  const number = /^\d+$/.test(name) ? Number(name) : numberOf(name.startsWith('SIG') ? name : `SIG${name}`);
+  if (number === undefined || number < 1 || number > SIGRTMAX) {
+    throw new HotlayerError('HL_ERR_USAGE', `"${text}" is not a signal`, {
+      hint: 'write it like SIGTERM, QUIT, 15 or SIGRTMIN+3',
+    });
+  }
+  return number;
+}
+
+function numberOf(name: string): number | undefined {
+  const known = (constants.signals as Record<string, number>)[name];
+  if (known !== undefined) return known;
+  const realTime = /^SIGRT(MIN(?:\+(\d+))?|MAX(?:-(\d+))?)$/.exec(name);
+  if (!realTime) return undefined;
+  const number = realTime[1]!.startsWith('MIN')
+    ? SIGRTMIN + Number(realTime[2] ?? 0)
+    : SIGRTMAX - Number(realTime[3] ?? 0);
+  return number >= SIGRTMIN && number <= SIGRTMAX ? number : undefined;
+}
+
+/**
+ * Whether process 1 of a pid namespace can notice the signal at all: the kernel drops what it has no handler for, and
+ * keeps what it has blocked (a signalfd, sigwait). Otherwise waiting for it to end would only waste the grace time.
+ * @param status text of /proc/PID/status (masks are hexadecimal, bit n-1 = signal n; proc(5))
+ */
+export function firstProcessNotices(status: string, signal: number): boolean {
+  const bit = 1n << BigInt(signal - 1);
+  const mask = (field: string) => BigInt(`0x${new RegExp(`^${field}:\\s*([0-9a-f]+)$`, 'm').exec(status)?.[1] ?? '0'}`);
+  return ((mask('SigCgt') | mask('SigBlk')) & bit) !== 0n;
+}
