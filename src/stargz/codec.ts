@@ -1,0 +1,94 @@
+// The compressors behind one seam. What a member's bytes are depends on the codec, the level and the input, on
+// nothing else: not on the machine, the number of cores or the Node version. Each codec proves that when it is opened.
+import { HotlayerError } from '../errors.js';
+import { openLibdeflate } from './codec-libdeflate.js';
+import { selfTest } from './codec-selftest.js';
+import { openPako, openZlib } from './codec-zlib.js';
+
+export const CODECS = ['libdeflate', 'zlib', 'pako'] as const;
+export type CodecName = (typeof CODECS)[number];
+
+/**
+ * Levels accepted by each codec, and the one used when none is asked for. Measured on a 270 MB layer, member by
+ * member: libdeflate 6 is already 2.4 % smaller than node:zlib 9 at more than four times its speed (about 60 MB/s on
+ * one core); libdeflate 9 saves another 1.1 % and takes three times as long, zlib 9 saves 1 % and takes four times as long.
+ */
+export const LEVELS: Record<CodecName, { readonly min: 1; readonly max: number; readonly default: number }> = {
+  libdeflate: { min: 1, max: 12, default: 6 },
+  zlib: { min: 1, max: 9, default: 6 },
+  pako: { min: 1, max: 9, default: 6 },
+};
+
+export const DEFAULT_CODEC: CodecName = 'libdeflate';
+
+export interface Codec {
+  readonly name: CodecName;
+  /** Names the compressor with its version: two outputs of the same id and level are the same bytes. */
+  readonly id: string;
+  readonly level: number;
+  /**
+   * One gzip member (RFC 1952) holding `bytes`: no name, no time, operating system 255 (unknown).
+   * @param level in the codec's range; absent: the level the codec was opened with
+   */
+  gzip(bytes: Uint8Array, level?: number): Buffer;
+}
+
+/** What a compressor has to offer: a gzip member with whatever header it likes; `openCodec` makes the header uniform. */
+export interface RawCodec {
+  readonly id: string;
+  gzip(bytes: Uint8Array, level: number): Buffer;
+}
+
+/**
+ * @param level absent: the codec's default
+ * @throws HL_ERR_USAGE for an unknown codec or a level out of its range
+ * @throws HL_ERR_MACHINE when this Node's zlib does not make the reference bytes
+ */
+export async function openCodec(name: CodecName, level: number = LEVELS[name]?.default): Promise<Codec> {
+  if (!CODECS.includes(name)) {
+    throw new HotlayerError('HL_ERR_USAGE', `"${name}" is not a codec; expected one of ${CODECS.join(', ')}`);
+  }
+  checkLevel(name, level);
+  const raw = await OPENERS[name]();
+  const codec: Codec = {
+    name,
+    id: raw.id,
+    level,
+    gzip(bytes, atLevel = level) {
+      if (atLevel !== level) checkLevel(name, atLevel);
+      return withFixedHeader(raw.gzip(bytes, atLevel), atLevel);
+    },
+  };
+  selfTest(name, codec);
+  return codec;
+}
+
+const OPENERS: Record<CodecName, () => RawCodec | Promise<RawCodec>> = {
+  libdeflate: openLibdeflate,
+  zlib: openZlib,
+  pako: openPako,
+};
+
+function checkLevel(name: CodecName, level: number): void {
+  const { min, max } = LEVELS[name];
+  if (Number.isInteger(level) && level >= min && level <= max) return;
+  throw new HotlayerError(
+    'HL_ERR_USAGE',
+    `compression level ${level} is not one of ${name}'s; expected a whole number ${min} to ${max}`,
+  );
+}
+
+/**
+ * RFC 1952 section 2.3.1, ten bytes: ID1 ID2, CM 8 (deflate), FLG 0, MTIME 0 (none), XFL, OS 255 (unknown).
+ * XFL says 2 for the slowest compression and 4 for the fastest, as Go's gzip writes it. The header is not part of
+ * the CRC, so it can be laid over the one a library made (zlib writes OS 3, libdeflate 255).
+ */
+function withFixedHeader(member: Buffer, level: number): Buffer {
+  if (member.length < 18 || member.readUInt32BE(0) >>> 8 !== 0x1f8b08 || member[3] !== 0) {
+    throw new HotlayerError('HL_ERR_BUG', 'a compressor returned something else than a plain gzip member');
+  }
+  member.fill(0, 4, 8);
+  member[8] = level >= 9 ? 2 : level === 1 ? 4 : 0;
+  member[9] = 0xff;
+  return member;
+}
