@@ -88,6 +88,8 @@ class RawMount implements Mounted {
         name: 'fuse',
         workerData: input,
         trackUnmanagedFds: false,
+        // Flags like --input-type are for the main script and make a worker fail.
+        execArgv: [],
       });
     } catch (error) {
       closeSync(fd); // args that cannot be cloned
