@@ -1,0 +1,41 @@
+// The layer format: scan a layer's tar, write it as eStargz, open what was written.
+export { ANNOTATION, stargzAnnotations } from './annotations.js';
+export { type BlobSource, bufferSource, fileSource } from './blob-source.js';
+export { DEFAULT_CHUNK_SIZE, MAX_CHUNK_SIZE, MIN_CHUNK_SIZE } from './chunking.js';
+export { CODECS, type Codec, type CodecName, DEFAULT_CODEC, LEVELS, openCodec } from './codec.js';
+export { buildFooter, FOOTER_SIZE, type Footer, LEGACY_FOOTER_SIZE, parseFooter } from './footer.js';
+export { countMembers, type GzipMember, type WalkOptions, walkMembers } from './gzip-members.js';
+export {
+  isFormatEntry,
+  type LandmarkKind,
+  landmarkKind,
+  landmarkName,
+  NO_PREFETCH_LANDMARK,
+  PREFETCH_LANDMARK,
+  TOC_NAME,
+} from './landmark.js';
+export { danglingHardlinks, effectiveEntries, linkTarget } from './names.js';
+export { type EntryOrder, prioritize } from './order.js';
+export {
+  chunkRange,
+  decodeChunk,
+  isStargzTail,
+  type Landmark,
+  type OpenStargzOptions,
+  openStargz,
+  STARGZ_LIMITS,
+  StargzBlob,
+  type StargzLimits,
+} from './reader.js';
+export type { EntryType, SparseExtent, TarEntry, TarTime } from './tar-entry.js';
+export { readPayload, scanTarFd, type TarScan, TarScanner } from './tar-scan.js';
+export { formatModtime, MAX_TOC_JSON } from './toc.js';
+export type { Chunk, TocEntry } from './toc-parse.js';
+export {
+  copyOfEntry,
+  type MadeFile,
+  type StargzInput,
+  type StargzResult,
+  type StargzWarning,
+  writeStargz,
+} from './writer.js';

@@ -1,0 +1,67 @@
+// Puts a layer's entries in a new order: what is wanted first, each after the directories above it and the file it is
+// linked to, then the rest as it was. The same order as estargz's for the same list, except that a directory's
+// opaque marker moves along with it and that nothing is dropped.
+import { cleanPath } from '../paths.js';
+import { isFormatEntry } from './landmark.js';
+import { effectiveEntries } from './names.js';
+import type { TarEntry } from './tar-entry.js';
+
+export interface EntryOrder {
+  /** Indexes of entries before the landmark. */
+  readonly hot: readonly number[];
+  /** All others, in the order they had. */
+  readonly rest: readonly number[];
+}
+
+/** Hides what lower layers have in its directory (OCI image specification, layer.md "Opaque Whiteout"). */
+const OPAQUE = '.wh..wh..opq';
+
+/**
+ * @param wanted names in the order they are wanted; cleaned here, so `./` and `/` before them do not matter
+ * @returns `missed`: those that this layer does not have, as given. They move nothing.
+ */
+export function prioritize(
+  entries: readonly TarEntry[],
+  wanted: readonly string[],
+): EntryOrder & { readonly missed: readonly string[] } {
+  const byPath = effectiveEntries(entries);
+  const earlier = earlierOfSameName(entries, byPath);
+  const moved = new Set<number>();
+  const missed: string[] = [];
+
+  const add = (entry: TarEntry) => {
+    // Where a name occurs more than once the last one counts: it must stay the last.
+    for (const index of earlier.get(entry.path) ?? []) moved.add(index);
+    moved.add(entry.index);
+  };
+  const move = (path: string, links: ReadonlySet<string>): void => {
+    const entry = byPath.get(path);
+    if (path !== '') move(path.slice(0, Math.max(0, path.lastIndexOf('/'))), links);
+    if (!entry || moved.has(entry.index)) return;
+    if (entry.type === 'hardlink' && !links.has(path)) {
+      const target = cleanPath(entry.linkName);
+      if (byPath.has(target)) move(target, new Set([...links, path]));
+    }
+    add(entry);
+    const marker = entry.type === 'dir' ? byPath.get(path === '' ? OPAQUE : `${path}/${OPAQUE}`) : undefined;
+    if (marker) add(marker);
+  };
+
+  for (const name of wanted) {
+    const path = cleanPath(name);
+    if (byPath.has(path)) move(path, new Set());
+    else missed.push(name);
+  }
+  const rest = entries.filter((entry) => !moved.has(entry.index) && !isFormatEntry(entry.path));
+  return { hot: [...moved], rest: rest.map((entry) => entry.index), missed };
+}
+
+function earlierOfSameName(entries: readonly TarEntry[], byPath: ReadonlyMap<string, TarEntry>): Map<string, number[]> {
+  const earlier = new Map<string, number[]>();
+  for (const entry of entries) {
+    const last = byPath.get(entry.path);
+    if (last === undefined || last === entry || entry.index > last.index) continue;
+    earlier.set(entry.path, [...(earlier.get(entry.path) ?? []), entry.index]);
+  }
+  return earlier;
+}
