@@ -84,13 +84,36 @@ export function parseText(buffer: Buffer, at: number, length: number): string {
 /** Sum of the bytes with the checksum field read as spaces. Historic tars summed signed chars: both are right. */
 function checksumFits(buffer: Buffer, at: number): boolean {
   const stored = parseNumber(buffer, at + 148, 8, 'checksum');
-  let sum = 8 * 0x20;
-  for (let i = at; i < at + 148; i++) sum += buffer[i]!;
-  for (let i = at + 156; i < at + BLOCK; i++) sum += buffer[i]!;
+  let sum = sumOf(buffer, at) + 8 * 0x20;
+  for (let i = at + 148; i < at + 156; i++) sum -= buffer[i]!;
   if (sum === stored) return true;
-  for (let i = at; i < at + 148; i++) if (buffer[i]! > 0x7f) sum -= 256;
-  for (let i = at + 156; i < at + BLOCK; i++) if (buffer[i]! > 0x7f) sum -= 256;
+  for (let i = at; i < at + BLOCK; i++) if (buffer[i]! > 0x7f && (i < at + 148 || i >= at + 156)) sum -= 256;
   return sum === stored;
+}
+
+const views = new WeakMap<ArrayBufferLike, Int32Array>();
+
+/** Sum of a block's bytes. Four at a time where they are aligned, since this is most of a scan's work. */
+function sumOf(buffer: Buffer, at: number): number {
+  const start = buffer.byteOffset + at;
+  if ((start & 3) !== 0) {
+    let sum = 0;
+    for (let i = at; i < at + BLOCK; i++) sum += buffer[i]!;
+    return sum;
+  }
+  let words = views.get(buffer.buffer);
+  if (!words) {
+    words = new Int32Array(buffer.buffer, 0, buffer.buffer.byteLength >>> 2);
+    views.set(buffer.buffer, words);
+  }
+  // Two sums of 16 bits side by side: 128 words add at most 128 * 2 * 255 = 65 280 to each.
+  let lanes = 0;
+  const first = start >>> 2;
+  for (let i = first; i < first + BLOCK / 4; i++) {
+    const word = words[i]!;
+    lanes = (lanes + (word & 0x00ff00ff) + ((word >>> 8) & 0x00ff00ff)) | 0;
+  }
+  return (lanes & 0xffff) + (lanes >>> 16);
 }
 
 export type TarFormat = 'v7' | 'ustar' | 'gnu' | 'star';
@@ -105,7 +128,6 @@ export interface HeaderBlock {
   readonly mode: number;
   readonly uid: number;
   readonly gid: number;
-  /** May be negative in a broken header. */
   readonly size: number;
   /** Whole seconds. */
   readonly mtime: number;
@@ -127,15 +149,29 @@ function formatOf(buffer: Buffer, at: number): TarFormat {
 }
 
 /**
- * @param at where the block starts; `BLOCK` bytes must be there, not all zero
- * @throws TarProblem when the checksum does not fit or a number is none
+ * The type flag of the header at `at`, where `BLOCK` bytes must be.
+ * @throws TarProblem when it is no header: the checksum does not fit
  */
-export function parseHeader(buffer: Buffer, at: number): HeaderBlock {
-  if (!isHeaderBlock(buffer, at)) {
-    throw new TarProblem('this is not a tar header (its checksum does not fit)');
-  }
+export function headerFlag(buffer: Buffer, at: number): string {
+  if (!isHeaderBlock(buffer, at)) throw new TarProblem('this is not a tar header (its checksum does not fit)');
+  return FLAGS[buffer[at + 156]!]!;
+}
+
+const FLAGS = Array.from({ length: 256 }, (_, byte) => String.fromCharCode(byte));
+
+/** The size field. @throws TarProblem when it is no number or a negative one */
+export function headerSize(buffer: Buffer, at: number): number {
+  const size = parseNumber(buffer, at + 124, 12, 'size');
+  if (size < 0) throw new TarProblem(`the size field is negative (${size})`);
+  return size;
+}
+
+/**
+ * @param flag what `headerFlag` gave for the block at `at`
+ * @throws TarProblem when a field that should be a number is none
+ */
+export function parseHeader(buffer: Buffer, at: number, flag: string): HeaderBlock {
   const format = formatOf(buffer, at);
-  const flag = String.fromCharCode(buffer[at + 156]!);
   let name = parseText(buffer, at, 100);
   if (format === 'ustar' || format === 'star') {
     // GNU tar keeps times and the sparse map where ustar has the prefix; star gives the prefix 131 bytes.
@@ -152,7 +188,7 @@ export function parseHeader(buffer: Buffer, at: number): HeaderBlock {
     mode: parseNumber(buffer, at + 100, 8, 'mode'),
     uid: parseNumber(buffer, at + 108, 8, 'uid'),
     gid: parseNumber(buffer, at + 116, 8, 'gid'),
-    size: parseNumber(buffer, at + 124, 12, 'size'),
+    size: headerSize(buffer, at),
     mtime: parseNumber(buffer, at + 136, 12, 'mtime'),
     uname: format === 'v7' ? '' : parseText(buffer, at + 265, 32),
     gname: format === 'v7' ? '' : parseText(buffer, at + 297, 32),

@@ -13,7 +13,17 @@
 import { type ErrorContext, HotlayerError } from '../errors.js';
 import { cleanPath, showPath } from '../paths.js';
 import { type EntryType, MAX_EXTENSION_HEADER, type TarEntry, type TarTime } from './tar-entry.js';
-import { BLOCK, type HeaderBlock, isHeaderBlock, isZeroBlock, padded, parseHeader, TarProblem } from './tar-header.js';
+import {
+  BLOCK,
+  type HeaderBlock,
+  headerFlag,
+  headerSize,
+  isHeaderBlock,
+  isZeroBlock,
+  padded,
+  parseHeader,
+  TarProblem,
+} from './tar-header.js';
 import { type PaxRecords, parseDecimal, parsePax, parsePaxText, parsePaxTime, xattrsOf } from './tar-pax.js';
 import { extentsOf, gnuRealSize, PayloadMap, parseGnuSparse, parseMapRecord, type SparsePairs } from './tar-sparse.js';
 
@@ -112,6 +122,7 @@ export class TarMachine {
   /** Bytes that the headers claim as payload. */
   #claimed = 0;
   #map: PayloadMap | undefined;
+  #scratch = Buffer.allocUnsafeSlow(4 * BLOCK);
 
   constructor(where: ErrorContext, limits: TarLimits) {
     this.#where = where;
@@ -243,27 +254,24 @@ export class TarMachine {
       this.#enter('lastZero');
       return;
     }
-    const header = parseHeader(buffer, from);
-    if (header.size < 0) throw new TarProblem(`the size field is negative (${header.size})`);
-    const extension = EXTENSIONS[header.flag];
+    const flag = headerFlag(buffer, from);
+    const extension = EXTENSIONS[flag];
     if (extension !== undefined) {
-      if (header.size > MAX_EXTENSION_HEADER) {
-        throw new TarProblem(
-          `a ${extension} of ${header.size} bytes, allowed are ${MAX_EXTENSION_HEADER}`,
-          'HL_ERR_LIMIT',
-        );
+      const size = headerSize(buffer, from);
+      if (size > MAX_EXTENSION_HEADER) {
+        throw new TarProblem(`a ${extension} of ${size} bytes, allowed are ${MAX_EXTENSION_HEADER}`, 'HL_ERR_LIMIT');
       }
-      this.#extension = header.flag;
+      this.#extension = flag;
       this.#extensionAt = this.at;
       this.at += BLOCK;
       this.#state = 'extension';
-      this.want = header.size;
-      if (header.size === 0) this.#extended(NOTHING);
-    } else if (header.flag === 'V' || header.flag === 'N') {
-      if (header.flag === 'N') this.#warn(`an obsolete list of long names (type N) at byte ${this.at} is ignored`);
-      const end = this.at + BLOCK + padded(header.size);
+      this.want = size;
+      if (size === 0) this.#extended(NOTHING);
+    } else if (flag === 'V' || flag === 'N') {
+      if (flag === 'N') this.#warn(`an obsolete list of long names (type N) at byte ${this.at} is ignored`);
+      const end = this.at + BLOCK + padded(headerSize(buffer, from));
       this.#addGlobal({
-        flag: header.flag,
+        flag,
         headerOffset: this.at,
         end,
         records: new Map(),
@@ -271,7 +279,7 @@ export class TarMachine {
       });
       this.at = end;
     } else {
-      this.#entry(header, buffer, from);
+      this.#entry(parseHeader(buffer, from, flag), buffer, from);
     }
   }
 
@@ -295,10 +303,18 @@ export class TarMachine {
       if (this.#start < 0) this.#start = at;
       if (this.#extension === 'L') this.#longName = longText(payload);
       else if (this.#extension === 'K') this.#longLink = longText(payload);
-      else parsePax(Buffer.from(payload), { records: this.#local, pairs: this.#pairs });
+      else parsePax(this.#kept(payload), { records: this.#local, pairs: this.#pairs });
     }
     this.at += padded(payload.length);
     this.#enter('header');
+  }
+
+  /** A copy that lasts until the entry is complete, in memory used again for every entry. */
+  #kept(payload: Buffer): Buffer {
+    if (this.#local.size > 0) return Buffer.from(payload);
+    if (this.#scratch.length < payload.length) this.#scratch = Buffer.allocUnsafeSlow(2 * payload.length);
+    payload.copy(this.#scratch);
+    return this.#scratch.subarray(0, payload.length);
   }
 
   #addGlobal(header: GlobalHeader): void {
@@ -463,7 +479,7 @@ export class TarMachine {
     this.#draft = undefined;
     this.#map = undefined;
     this.#start = -1;
-    if (this.#local.size > 0) this.#local = new Map();
+    if (this.#local.size > 0) this.#local.clear();
     if (this.#pairs.length > 0) this.#pairs = [];
     this.#longName = undefined;
     this.#longLink = undefined;

@@ -33,7 +33,7 @@ export function parsePax(payload: Buffer, into: PaxHeader): void {
     }
     const equals = payload.indexOf(0x3d, i + 1);
     if (equals <= i + 1 || equals >= end) throw new TarProblem(`the PAX record at byte ${at} has no key`);
-    const key = bytesToPath(payload.subarray(i + 1, equals));
+    const key = keyOf(payload, i + 1, equals);
     const value = payload.subarray(equals + 1, end - 1);
     if (key.includes('\0')) throw new TarProblem(`the key of the PAX record at byte ${at} contains a NUL byte`);
     if (key === 'GNU.sparse.offset' || key === 'GNU.sparse.numbytes') {
@@ -45,6 +45,21 @@ export function parsePax(payload: Buffer, into: PaxHeader): void {
     }
     at = end;
   }
+}
+
+/** Keys that most records have, so that they need not be decoded. */
+const USUAL = ['mtime', 'atime', 'ctime', 'path', 'linkpath', 'size', 'uid', 'gid', 'uname', 'gname'].map((key) => ({
+  key,
+  bytes: Buffer.from(key),
+}));
+
+function keyOf(payload: Buffer, from: number, to: number): string {
+  usual: for (const { key, bytes } of USUAL) {
+    if (bytes.length !== to - from) continue;
+    for (let i = 0; i < bytes.length; i++) if (bytes[i] !== payload[from + i]) continue usual;
+    return key;
+  }
+  return bytesToPath(payload.subarray(from, to));
 }
 
 /** A whole number, sign allowed. @throws TarProblem */
