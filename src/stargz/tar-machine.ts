@@ -538,11 +538,13 @@ export class TarMachine {
     if (missing > 0) {
       const inPadding = last !== undefined && last.end === this.at && last.payloadOffset + last.payloadSize <= size;
       if (!inPadding) {
-        const what =
-          last?.end === this.at
-            ? `the content of "${showPath(last.name)}"`
-            : `a header of type ${skipped?.flag ?? EXTENSIONS[this.#extension]}`;
-        throw new TarProblem(`the tar ends inside ${what}: ${missing} bytes are missing, its size is ${size}`);
+        const missed = `${missing} bytes are missing, its size is ${size}`;
+        if (last?.end === this.at) {
+          this.#draft = last;
+          throw new TarProblem(`the tar ends inside the content: ${missed}`);
+        }
+        const kind = skipped?.end === this.at ? `header of type ${skipped.flag}` : EXTENSIONS[this.#extension];
+        throw new TarProblem(`the tar ends inside a ${kind}: ${missed}`);
       }
       last.end = size;
     } else if (!allZero(rest)) {
