@@ -5,6 +5,7 @@ import { readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { gunzipSync, gzipSync } from 'node:zlib';
+import { HotlayerError } from '../../src/errors.js';
 import { type Image, openImage } from '../../src/image/index.js';
 import { MAX_ARCHIVE_RATIO, openTar } from '../../src/image/tar-files.js';
 import { buildLayout, digestOf, HOST_ARCHITECTURE } from '../support/layout.js';
@@ -270,4 +271,32 @@ test('a gzip bomb stops at a named limit and leaves nothing', async (t) => {
   await files.close();
   assert.deepEqual(readdirSync(work), []);
   assert.ok(readFileSync(path).equals(bomb));
+});
+
+test('whatever is cut off or changed, the failure is one that people can read', async (t) => {
+  const whole = tarOf(file('1/layer.tar', LAYERS[0]), symlink('2/layer.tar', '../x'), file('x', LAYERS[1]), ...base);
+  const path = write(t, whole);
+  const seed = Number(process.env.HOTLAYER_TEST_SEED ?? Date.now() % 2 ** 31);
+  t.diagnostic(`HOTLAYER_TEST_SEED=${seed}`);
+  let state = seed;
+  const random = (below: number) => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return Math.floor((state / 2 ** 32) * below);
+  };
+  let failures = 0;
+  for (let round = 0; round < 150; round++) {
+    const bytes = Buffer.from(whole);
+    for (let i = random(4); i >= 0; i--) bytes[random(bytes.length)] = random(256);
+    writeFileSync(path, round % 3 === 0 ? bytes.subarray(0, random(bytes.length)) : bytes);
+    try {
+      await readsWell(path);
+    } catch (error) {
+      failures += 1;
+      assert.ok(
+        error instanceof HotlayerError && error.exitCode === 3,
+        `seed ${seed} round ${round}: ${(error as Error).stack}`,
+      );
+    }
+  }
+  assert.ok(failures > 30, `only ${failures} rounds failed`);
 });
