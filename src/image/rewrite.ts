@@ -48,10 +48,7 @@ export function withLayers(
     layers: layers.map(({ descriptor }) => ({ ...descriptor, mediaType: toOciMediaType(descriptor.mediaType) })),
   };
   const manifestBytes = serialize(manifest);
-  const descriptor = moved(
-    { ...image.descriptor, platform: image.descriptor.platform ?? image.platform },
-    manifestBytes,
-  );
+  const descriptor = moved({ platform: image.platform, ...image.descriptor }, manifestBytes);
   return { manifest, config, manifestBytes, configBytes, descriptor };
 }
 

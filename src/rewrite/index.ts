@@ -1,0 +1,12 @@
+// New layers, and the proof that nothing else changed.
+export type { Check, CheckId, Exception, Mismatch, VerifyReport } from './findings.js';
+export {
+  type LayerWarning,
+  type OptimizedLayerResult,
+  type OptimizeOptions,
+  type OptimizeResult,
+  optimizeImage,
+} from './optimize.js';
+export { checkPlanFits, planWithout } from './plan-fit.js';
+export type { OnProgress, Progress } from './progress.js';
+export { type VerifyOptions, verifyImages } from './verify.js';

@@ -1,0 +1,205 @@
+// The order of a layer's entries: planned paths first, each after its parent directories and its link target, then
+// (behind the landmark) everything else as it was. The rule is estargz's sortEntries/moveRec; what is added keeps
+// tars right in which the order carries meaning: several entries of one name, a file that replaces a directory
+// which had children, a whiteout beside the name it hides.
+import { HotlayerError } from '../errors.js';
+import { cleanPath, showPath } from '../paths.js';
+import type { TarEntry } from '../stargz/tar-entry.js';
+
+export interface LayerOrder {
+  /** Entries before the landmark. */
+  readonly hot: readonly TarEntry[];
+  /** Entries behind it, in their original order. */
+  readonly rest: readonly TarEntry[];
+  /** Planned paths that the layer does not have, in plan order. */
+  readonly missed: readonly string[];
+}
+
+/** No file system has paths this deep (PATH_MAX is 4096 bytes); the bound keeps a hostile name from costing hours. */
+const MAX_DEPTH = 4096;
+
+const WHITEOUT = '.wh.';
+const OPAQUE = '.wh..wh..opq';
+
+/** Ancestors of a cleaned path, the root (`""`) first, the path itself not included; none for the root. */
+export function ancestors(path: string): string[] {
+  if (path === '') return [];
+  const out = [''];
+  for (let slash = path.indexOf('/'); slash >= 0; slash = path.indexOf('/', slash + 1)) {
+    out.push(path.slice(0, slash));
+    if (out.length > MAX_DEPTH) {
+      throw new HotlayerError('HL_ERR_LIMIT', `entry "${showPath(path.slice(0, 80))}…" is more than ${MAX_DEPTH} deep`);
+    }
+  }
+  return out;
+}
+
+/** Positions in `entries` by cleaned path, ascending. */
+export function indexByPath(entries: readonly TarEntry[]): ReadonlyMap<string, readonly number[]> {
+  const byPath = new Map<string, number[]>();
+  entries.forEach((entry, i) => {
+    const list = byPath.get(entry.path);
+    if (list) list.push(i);
+    else byPath.set(entry.path, [i]);
+  });
+  return byPath;
+}
+
+/**
+ * The entry that counts for each path, by position: the last of its name. A hardlink to itself (GNU tar writes one
+ * for a file that it was given twice) says nothing new, so the entry before it keeps its place.
+ */
+export function effectivePositions(entries: readonly TarEntry[]): Map<string, number> {
+  const last = new Map<string, number>();
+  entries.forEach((entry, i) => {
+    if (!(isSelfLink(entry) && last.has(entry.path))) last.set(entry.path, i);
+  });
+  return last;
+}
+
+function isSelfLink(entry: TarEntry): boolean {
+  return entry.type === 'hardlink' && cleanPath(entry.linkName) === entry.path;
+}
+
+/**
+ * For every hardlink the position of the entry it is another name of; -1 for all other entries and for links that
+ * the layer alone cannot resolve. A target counts only when no later entry of its name replaces it: a TOC, where
+ * the last entry of a name wins, could not say which one was meant.
+ */
+export function linkTargets(entries: readonly TarEntry[]): Int32Array {
+  const effective = effectivePositions(entries);
+  const targets = new Int32Array(entries.length).fill(-1);
+  entries.forEach((entry, i) => {
+    if (entry.type !== 'hardlink') return;
+    const target = effective.get(cleanPath(entry.linkName));
+    if (target !== undefined && target < i) targets[i] = target;
+  });
+  return targets;
+}
+
+/**
+ * @param entries the layer's entries without landmarks and TOC
+ * @param planned cleaned paths, most wanted first; repeated ones count once
+ * @param targets see `linkTargets`; an entry whose target is -1 depends on no other
+ */
+export function orderEntries(
+  entries: readonly TarEntry[],
+  planned: readonly string[],
+  targets: Int32Array = linkTargets(entries),
+): LayerOrder {
+  const byPath = indexByPath(entries);
+  const missed: string[] = [];
+  const wanted: number[] = [];
+  for (const path of new Set(planned.map(cleanPath))) {
+    const at = byPath.get(path);
+    if (at) wanted.push(...at);
+    else missed.push(path);
+  }
+  if (wanted.length === 0) return { hot: [], rest: entries, missed };
+
+  const tangled = tangles(entries, byPath);
+  const before = (i: number): number[] => {
+    const entry = entries[i]!;
+    const out: number[] = [];
+    // One edge to the last of several entries is enough: each depends on the one before it.
+    const add = (j: number | undefined) => {
+      if (j !== undefined && j >= 0) out.push(j);
+    };
+    for (const parent of ancestors(entry.path)) {
+      // What was made after its directory had been emptied is made after that again.
+      add(lastBelow(byPath.get(parent === '' ? OPAQUE : `${parent}/${OPAQUE}`) ?? [], i));
+      const at = byPath.get(parent);
+      if (!at) continue;
+      // A directory may also come after its children (cpio -depth); then it is moved before them.
+      add(tangled.has(at.at(-1)!) ? lastBelow(at, i) : at.at(-1));
+    }
+    add(lastBelow(byPath.get(entry.path)!, i));
+    add(tangled.get(i));
+    add(targets[i]);
+    return out;
+  };
+
+  const placed = new Uint8Array(entries.length);
+  const hot: TarEntry[] = [];
+  for (const i of wanted) place(i, before, placed, (j) => hot.push(entries[j]!));
+  return { hot, rest: entries.filter((_, i) => placed[i] !== DONE), missed };
+}
+
+const VISITING = 1;
+const DONE = 2;
+
+/** Depth first with a stack of its own: a chain of hardlinks may be as long as the layer. */
+function place(root: number, before: (i: number) => number[], state: Uint8Array, emit: (i: number) => void): void {
+  if (state[root] !== 0) return;
+  const stack = [{ i: root, before: before(root), next: 0 }];
+  state[root] = VISITING;
+  while (stack.length > 0) {
+    const top = stack.at(-1)!;
+    const j = top.before[top.next++];
+    if (j === undefined) {
+      state[top.i] = DONE;
+      emit(top.i);
+      stack.pop();
+    } else if (state[j] === 0) {
+      state[j] = VISITING;
+      stack.push({ i: j, before: before(j), next: 0 });
+    }
+  }
+}
+
+/** The greatest number in an ascending list that is less than `limit`. */
+function lastBelow(ascending: readonly number[], limit: number): number | undefined {
+  let low = 0;
+  let high = ascending.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (ascending[middle]! < limit) low = middle + 1;
+    else high = middle;
+  }
+  return ascending[low - 1];
+}
+
+/**
+ * Groups of entries that must keep their order among themselves: everything at and under a path that has both a
+ * non-directory entry and descendants, and a whiteout with the entries at and under the name it hides.
+ * @returns each such entry with the one of its group before it, -1 for the first
+ */
+function tangles(
+  entries: readonly TarEntry[],
+  byPath: ReadonlyMap<string, readonly number[]>,
+): ReadonlyMap<number, number> {
+  const inner = new Set<string>();
+  for (const entry of entries) {
+    // From the deepest up, stopping where a sibling has been: linear in the number of directories.
+    for (let end = entry.path.lastIndexOf('/'); end > 0; end = entry.path.lastIndexOf('/', end - 1)) {
+      const parent = entry.path.slice(0, end);
+      if (inner.has(parent)) break;
+      inner.add(parent);
+    }
+  }
+  const knots = new Set<string>();
+  for (const entry of entries) {
+    if (entry.type !== 'dir' && inner.has(entry.path)) knots.add(entry.path);
+    const hidden = hiddenBy(entry.path);
+    if (hidden !== undefined && (byPath.has(hidden) || inner.has(hidden))) knots.add(hidden);
+  }
+  const previous = new Map<number, number>();
+  if (knots.size === 0) return previous;
+  const last = new Map<string, number>();
+  entries.forEach((entry, i) => {
+    const path = hiddenBy(entry.path) ?? entry.path;
+    // The outermost knot holds all inner ones.
+    const outer = [...ancestors(path), path].find((candidate) => knots.has(candidate));
+    if (outer === undefined) return;
+    previous.set(i, last.get(outer) ?? -1);
+    last.set(outer, i);
+  });
+  return previous;
+}
+
+/** The path that a whiteout entry hides; undefined for anything else, the opaque marker included. */
+function hiddenBy(path: string): string | undefined {
+  const slash = path.lastIndexOf('/') + 1;
+  if (!path.startsWith(WHITEOUT, slash) || path.endsWith(OPAQUE)) return undefined;
+  return path.slice(0, slash) + path.slice(slash + WHITEOUT.length);
+}
