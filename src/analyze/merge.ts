@@ -42,7 +42,7 @@ export function mergeProfiles(profiles: readonly Profile[]): Profile {
     ...(first.platform === undefined ? undefined : { platform: first.platform }),
     workload: first.workload,
     precision: profiles.every(({ precision }) => precision === 'exact') ? 'exact' : 'fast',
-    until: [...new Set(profiles.flatMap(({ until }) => until))],
+    until: [...new Set(profiles.flatMap(({ until }) => until))].sort(),
     complete: profiles.every(({ complete }) => complete),
     runs,
     ...(readies.length === 0 ? undefined : { ready: mergeSpreads(readies) }),

@@ -1,7 +1,7 @@
 // Profiles and plans as files: one JSON document, one line per list element, so that a change shows as a small diff.
 // What is read is checked, by the schema and by the rules that a schema cannot say.
 import { randomBytes } from 'node:crypto';
-import { readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { errnoOf, HotlayerError } from '../errors.js';
 import { comparePaths } from '../paths.js';
 import { requireSchema, type Schema } from '../trace/json-schema.js';
@@ -9,8 +9,8 @@ import { MIB } from '../units.js';
 import { planSchema, profileSchema } from './schema.js';
 import type { Plan, Profile, RangeCount } from './types.js';
 
-/** Largest file accepted: a profile of a million files is a quarter of that. */
-export const MAX_SAVED_BYTES = 1024 * MIB;
+/** Largest file accepted: a profile of half a million files; V8's longest string is twice that. */
+export const MAX_SAVED_BYTES = 256 * MIB;
 
 /** @throws HL_ERR_IO. The file appears whole or not at all. */
 export async function writeProfile(path: string, profile: Profile): Promise<void> {
@@ -139,21 +139,19 @@ function parseAs<T>(text: string, schema: Schema, where: string): T {
 }
 
 async function readText(path: string): Promise<string> {
-  let bytes: Buffer;
+  const context = { file: path };
   try {
-    bytes = await readFile(path);
+    const { size } = await stat(path);
+    if (size > MAX_SAVED_BYTES) {
+      const message = `${path}: ${size} bytes, more than ${MAX_SAVED_BYTES} (MAX_SAVED_BYTES)`;
+      throw new HotlayerError('HL_ERR_LIMIT', message, { context });
+    }
+    return await readFile(path, 'utf8');
   } catch (cause) {
-    const context = { file: path };
+    if (cause instanceof HotlayerError) throw cause;
     if (errnoOf(cause) === 'ENOENT') throw new HotlayerError('HL_ERR_NOT_FOUND', `${path}: no such file`, { context });
     throw new HotlayerError('HL_ERR_IO', `cannot read ${path}: ${(cause as Error).message}`, { cause, context });
   }
-  if (bytes.length > MAX_SAVED_BYTES) {
-    throw new HotlayerError(
-      'HL_ERR_LIMIT',
-      `${path}: ${bytes.length} bytes, more than ${MAX_SAVED_BYTES} (MAX_SAVED_BYTES)`,
-    );
-  }
-  return bytes.toString('utf8');
 }
 
 async function writeWhole(path: string, text: string): Promise<void> {

@@ -166,15 +166,15 @@ async function manifestOfLayout(
   if ((await files.size(INDEX_FILE)) === undefined || (await files.size(LAYOUT_FILE)) === undefined) return undefined;
   const index = await readLayoutIndex(files);
   for (const { digest } of index.manifests) {
-    if ((await files.size(blobPath(digest))) === undefined) continue;
-    const descriptor = await selectManifest(files, index, { digest }).catch((error: unknown) => {
-      // An image of another platform only: not the one that manifest.json means.
-      if (error instanceof HotlayerError && error.code === 'HL_ERR_NOT_FOUND') return undefined;
-      throw error;
-    });
-    if (!descriptor || (await files.size(blobPath(descriptor.digest))) === undefined) continue;
-    const manifest = await readManifest(files, descriptor);
-    if (manifest.config.digest === config) return { descriptor, manifest };
+    try {
+      const descriptor = await selectManifest(files, index, { digest });
+      const manifest = await readManifest(files, descriptor);
+      if (manifest.config.digest === config) return { descriptor, manifest };
+    } catch (error) {
+      // An artifact, or an image of which only another platform was saved: not what manifest.json means.
+      const passed = error instanceof HotlayerError && ['HL_ERR_NOT_FOUND', 'HL_ERR_IMAGE'].includes(error.code);
+      if (!passed) throw error;
+    }
   }
   return undefined;
 }

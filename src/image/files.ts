@@ -1,7 +1,7 @@
 // Named files of an image, wherever they are kept: a directory here, an archive in tar-files.ts. Only regular files
 // can be opened, and nothing leads out of the directory or archive.
 import { constants } from 'node:fs';
-import { type FileHandle, open, realpath } from 'node:fs/promises';
+import { type FileHandle, open, realpath, stat } from 'node:fs/promises';
 import { join, sep } from 'node:path';
 import { Readable } from 'node:stream';
 import { errnoOf, HotlayerError } from '../errors.js';
@@ -62,6 +62,12 @@ export async function openDirectory(where: string): Promise<Files> {
   const root = await realpath(where).catch((cause) => {
     throw fileError(cause, where);
   });
+  if (!(await stat(root)).isDirectory()) {
+    throw new HotlayerError('HL_ERR_IMAGE', `${where} is not a directory; expected an OCI layout`, {
+      hint: `an archive file is written oci-archive:${where} or docker-archive:${where}`,
+      context: { file: where },
+    });
+  }
 
   async function locate(path: string): Promise<string> {
     const real = await realpath(join(root, path));
@@ -79,13 +85,13 @@ export async function openDirectory(where: string): Promise<Files> {
     try {
       // Not blocking: a FIFO of that name must not hang us.
       handle = await open(await locate(path), constants.O_RDONLY | constants.O_NONBLOCK);
-      const stat = await handle.stat();
-      if (!stat.isFile()) {
+      const found = await handle.stat();
+      if (!found.isFile()) {
         throw new HotlayerError('HL_ERR_IMAGE', `${join(where, path)} is not a regular file`, {
           context: { file: join(where, path) },
         });
       }
-      return await use(handle, stat.size);
+      return await use(handle, found.size);
     } catch (cause) {
       throw fileError(cause, join(where, path));
     } finally {

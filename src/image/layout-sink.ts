@@ -1,5 +1,6 @@
 // Writing an image into an OCI layout directory. A new layout appears by one rename; in a layout that exists, blobs
-// are moved in first, and then index.json is replaced, so that readers see the old image or the new one.
+// are moved in first, and then index.json is replaced, so that readers see the old image or the new one. Power lost
+// between the two leaves blobs that nothing names; so does replacing a tag, as with every other tool (`umoci gc`).
 import { createHash } from 'node:crypto';
 import { lstat, mkdir, readdir, realpath, rename, rm } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
@@ -13,6 +14,9 @@ import { withLock } from './lock.js';
 import { CONTAINERD_NAME, REF_NAME } from './select.js';
 import { makeStaging, type Staging, syncPath, writeSynced } from './staging.js';
 import { type Descriptor, type ImageSink, type Index, MEDIA } from './types.js';
+
+/** What a directory may hold and still count as empty: blobs of an image never finished, a new volume's own directory. */
+const RESIDUE = [LAYOUT_FILE, 'blobs', 'lost+found'];
 
 /** Errors of rename(2) when something has appeared at the target meanwhile, or it is a mount point. */
 const OCCUPIED = ['ENOTEMPTY', 'EEXIST'];
@@ -111,7 +115,7 @@ async function existingLayout(directory: string): Promise<{ path: string; files:
     const names = (await readdir(path)).filter((name) => !name.startsWith('.hotlayer'));
     const files = await openDirectory(path);
     if (names.includes(INDEX_FILE)) await readLayoutIndex(files);
-    else if (!names.every((name) => name === LAYOUT_FILE || name === 'blobs')) {
+    else if (!names.every((name) => RESIDUE.includes(name))) {
       throw notALayout(directory, `is not an OCI layout: it has no ${INDEX_FILE}, but ${names.length} other entries`);
     }
     return { path, files };

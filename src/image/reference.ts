@@ -115,8 +115,8 @@ function ociPart(suffix: string, text: string): { tag?: string; digest?: Digest 
   if (suffix === '') return {};
   if (suffix.startsWith('@') && isDigest(suffix.slice(1))) return { digest: suffix.slice(1) as Digest };
   const tag = suffix.slice(1);
-  // image-spec annotations.md, org.opencontainers.image.ref.name: any of these characters, not at the ends.
-  if (suffix[0] === ':' && /^[A-Za-z0-9]+(?:(?:[-._:@+/]|--)[A-Za-z0-9]+)*$/.test(tag)) return { tag };
+  // image-spec annotations.md, org.opencontainers.image.ref.name, and what Docker allows in tags.
+  if (suffix[0] === ':' && /^\w[\w.:@+/-]{0,254}$/.test(tag)) return { tag };
   throw new HotlayerError('HL_ERR_USAGE', `"${text}": "${suffix.slice(1)}" is not a tag or sha256 digest`);
 }
 

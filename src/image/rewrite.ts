@@ -48,7 +48,10 @@ export function withLayers(
     layers: layers.map(({ descriptor }) => ({ ...descriptor, mediaType: toOciMediaType(descriptor.mediaType) })),
   };
   const manifestBytes = serialize(manifest);
-  const descriptor = moved({ platform: image.platform, ...image.descriptor }, manifestBytes);
+  const descriptor = moved(
+    { ...image.descriptor, platform: image.descriptor.platform ?? image.platform },
+    manifestBytes,
+  );
   return { manifest, config, manifestBytes, configBytes, descriptor };
 }
 

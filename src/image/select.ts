@@ -1,7 +1,7 @@
 // Which manifest of a layout is meant: first by tag or digest in index.json, then by platform, through nested indexes.
 import { HotlayerError } from '../errors.js';
 import type { Digest } from './digest.js';
-import { INDEX_TYPES, MANIFEST_TYPES, platformOfConfig } from './documents.js';
+import { CONFIG_TYPES, INDEX_TYPES, MANIFEST_TYPES, platformOfConfig } from './documents.js';
 import type { Files } from './files.js';
 import { readConfig, readIndex, readManifest } from './layout.js';
 import { bestMatches, formatPlatform, hostPlatform, parsePlatform } from './platform.js';
@@ -75,7 +75,7 @@ export function tagsOf(index: Index): string[] {
 }
 
 function byName(files: Files, index: Index, wanted: Wanted): Descriptor[] {
-  const all = index.manifests.filter((descriptor) => !isAttestation(descriptor));
+  const all = index.manifests.filter((descriptor) => !isOther(descriptor));
   if (wanted.digest !== undefined) {
     const direct = all.filter((descriptor) => descriptor.digest === wanted.digest);
     return direct.length > 0 ? direct.slice(0, 1) : all;
@@ -122,7 +122,7 @@ async function leavesOf(
   const seen = new Set<Digest>();
   const direct = roots.some((root) => root.digest === digest);
   const visit = async (descriptor: Descriptor, root: number, depth: number): Promise<void> => {
-    if (seen.has(descriptor.digest) || isAttestation(descriptor)) return;
+    if (seen.has(descriptor.digest) || isOther(descriptor)) return;
     seen.add(descriptor.digest);
     if (seen.size > MAX_INDEX_MANIFESTS) {
       throw new HotlayerError(
@@ -151,12 +151,16 @@ async function platformOf(files: Files, descriptor: Descriptor): Promise<Platfor
   return platformOfConfig(await readConfig(files, await readManifest(files, descriptor)));
 }
 
-/** Provenance and SBOM manifests that BuildKit puts beside images: their platform is unknown/unknown. */
-function isAttestation(descriptor: Descriptor): boolean {
-  const { platform, annotations } = descriptor;
+/**
+ * Provenance and SBOM manifests that BuildKit puts beside images (their platform is unknown/unknown), and signatures and
+ * other artifacts, whose descriptors say what they are.
+ */
+function isOther(descriptor: Descriptor): boolean {
+  const { platform, annotations, artifactType } = descriptor;
   return (
     (platform?.os === 'unknown' && platform.architecture === 'unknown') ||
-    annotations?.['vnd.docker.reference.type'] === 'attestation-manifest'
+    annotations?.['vnd.docker.reference.type'] === 'attestation-manifest' ||
+    (artifactType !== undefined && !CONFIG_TYPES.includes(artifactType))
   );
 }
 

@@ -118,6 +118,11 @@ test('nested indexes, attestations skipped, platform from the config when no des
   addToIndex(dir, deep);
   await assert.rejects(openImage(`oci:${dir}`), refused('HL_ERR_LIMIT', 'MAX_INDEX_DEPTH'));
 
+  const signature = { ...inner[0]!, artifactType: 'application/vnd.example.signature' };
+  rmSync(join(dir, 'index.json'));
+  addToIndex(dir, nest([signature, inner[1]!]));
+  assert.equal(await opened(`oci:${dir}`, (image) => image.descriptor.digest), inner[1]!.digest);
+
   rmSync(join(dir, 'index.json'));
   addToIndex(dir, nest([attestation]));
   await assert.rejects(openImage(`oci:${dir}`), refused('HL_ERR_NOT_FOUND', 'no image manifest'));
@@ -239,5 +244,6 @@ test('registries and root file systems are not opened as images', async () => {
     openImage('docker://registry.example/app:1'),
     refused('HL_ERR_USAGE', 'skopeo copy docker://registry.example/app:1 oci:DIR:1'),
   );
+  await assert.rejects(openImage(`oci:${process.execPath}`), refused('HL_ERR_IMAGE', 'oci-archive:'));
   await assert.rejects(openImage('dir:/'), refused('HL_ERR_USAGE', 'root file system'));
 });
