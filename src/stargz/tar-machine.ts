@@ -294,7 +294,7 @@ export class TarMachine {
       for (const [key, value] of header.records) {
         if (value.length === 0) this.#ruling.delete(key);
         else this.#ruling.set(key, value);
-        if (!HARMLESS.test(key))
+        if (value.length > 0 && !HARMLESS.test(key))
           this.#warn(
             `global PAX record "${showPath(key)}" at byte ${at} changes the entries after it; container runtimes ignore it`,
           );
@@ -538,11 +538,12 @@ export class TarMachine {
     if (missing > 0) {
       const inPadding = last !== undefined && last.end === this.at && last.payloadOffset + last.payloadSize <= size;
       if (!inPadding) {
-        const missed = `${missing} bytes are missing, its size is ${size}`;
         if (last?.end === this.at) {
           this.#draft = last;
-          throw new TarProblem(`the tar ends inside the content: ${missed}`);
+          const there = size - last.payloadOffset;
+          throw new TarProblem(`the tar ends at byte ${size}, after ${there} of ${last.payloadSize} bytes of content`);
         }
+        const missed = `${missing} bytes are missing, its size is ${size}`;
         const kind = skipped?.end === this.at ? `header of type ${skipped.flag}` : EXTENSIONS[this.#extension];
         throw new TarProblem(`the tar ends inside a ${kind}: ${missed}`);
       }

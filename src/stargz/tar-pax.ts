@@ -108,8 +108,10 @@ export function xattrsOf(records: ReadonlyMap<string, Buffer>): Map<string, Buff
       found ??= new Map();
       found.set(key.slice(SCHILY.length), Buffer.from(value));
     } else if (key.startsWith(LIBARCHIVE) && key.length > LIBARCHIVE.length) {
-      const name = percentDecode(key.slice(LIBARCHIVE.length));
-      if (records.has(SCHILY + name) || name.includes('\0')) continue;
+      // bsdtar writes the encoded name after SCHILY, too.
+      const encoded = key.slice(LIBARCHIVE.length);
+      const name = percentDecode(encoded);
+      if (records.has(SCHILY + encoded) || records.has(SCHILY + name) || name.includes('\0')) continue;
       found ??= new Map();
       found.set(name, Buffer.from(value.toString('latin1'), 'base64'));
     }
