@@ -119,6 +119,8 @@ export class TarMachine {
   #extension = '';
   #extensionAt = 0;
   #draft: Draft | undefined;
+  /** Its name, for messages, as soon as it is known. */
+  #named: string | undefined;
   /** Bytes that the headers claim as payload. */
   #claimed = 0;
   #map: PayloadMap | undefined;
@@ -353,6 +355,7 @@ export class TarMachine {
       const time = this.#record('mtime');
       if (time !== undefined) mtime = parsePaxTime(time, 'mtime');
     }
+    this.#named = name;
     let type = TYPES[flag];
     if (flag === '\0') type = name.endsWith('/') ? 'dir' : 'reg';
     const size = pax ? this.#number('size', header.size) : header.size;
@@ -477,6 +480,7 @@ export class TarMachine {
     // The peeking states have gone past bytes that turn out to be payload, but never past the entry's end.
     this.at = Math.max(this.at, draft.end);
     this.#draft = undefined;
+    this.#named = undefined;
     this.#map = undefined;
     this.#start = -1;
     if (this.#local.size > 0) this.#local.clear();
@@ -540,6 +544,7 @@ export class TarMachine {
       if (!inPadding) {
         if (last?.end === this.at) {
           this.#draft = last;
+          this.#named = last.name;
           const there = size - last.payloadOffset;
           throw new TarProblem(`the tar ends at byte ${size}, after ${there} of ${last.payloadSize} bytes of content`);
         }
@@ -566,8 +571,9 @@ export class TarMachine {
   #located(error: unknown): unknown {
     if (!(error instanceof TarProblem)) return error;
     const layer = this.#where.layer ?? this.#where.file;
-    const name = this.#draft ? showPath(this.#draft.name) : undefined;
-    const offset = this.#draft?.headerOffset ?? (this.#start >= 0 ? this.#start : this.at);
+    const name = this.#named === undefined ? undefined : showPath(this.#named);
+    const header = this.#state === 'extension' ? this.#extensionAt : this.at;
+    const offset = this.#draft?.headerOffset ?? (this.#start >= 0 ? this.#start : header);
     const what = name === undefined ? 'tar' : `tar entry "${name}"`;
     return new HotlayerError(
       error.code,
