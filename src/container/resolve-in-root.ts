@@ -1,7 +1,7 @@
 // Where a path of the container is on this machine while its root is only a directory here. The kernel would follow
 // an absolute symlink to the host's root, so every component is looked at before it is followed. Nothing runs in the
 // container yet, so nothing changes in between.
-import { lstatSync, mkdirSync, readlinkSync, type Stats, writeFileSync } from 'node:fs';
+import { chmodSync, lstatSync, mkdirSync, readlinkSync, type Stats, writeFileSync } from 'node:fs';
 import { errnoOf, HotlayerError } from '../errors.js';
 import { showPath } from '../paths.js';
 
@@ -63,8 +63,10 @@ export function ensureInRoot(root: string, path: string, kind: 'dir' | 'file', m
     throw refused(path, `it is ${found.type === 'dir' ? 'a directory' : 'not a directory'}`);
   try {
     mkdirSync(found.path.slice(0, found.path.lastIndexOf('/')), { recursive: true, mode: 0o755 });
-    if (kind === 'dir') mkdirSync(found.path, { mode });
-    else writeFileSync(found.path, '', { mode: 0o644, flag: 'wx' });
+    if (kind === 'dir') {
+      mkdirSync(found.path);
+      chmodSync(found.path, mode); // whatever the umask
+    } else writeFileSync(found.path, '', { mode: 0o644, flag: 'wx' });
     return found.path;
   } catch (error) {
     if (errnoOf(error) === 'EROFS') return undefined;

@@ -1,0 +1,191 @@
+// The two shell scripts that become the workload. Pure: text only, so that it can be read and tested.
+//
+// Stage 1 is process 1 of the new pid namespace, root of its user namespace. It mounts what belongs to the new
+// namespaces (proc, mqueue, sysfs) and turns into stage 2 through setpriv(1), which takes the rights and ids away.
+// Stage 2 is the same process, a shell that is loaded and waits. The session now puts the container's root under it
+// (pivot_root(2) moves the root of every process of the mount namespace, so no program of this machine is needed
+// inside), notes the time and says go. What is left to do needs no file of this machine: cd, export and exec are built in.
+import type { Identity } from './passwd.js';
+import { quote, type Step, script } from './shell.js';
+import type { Tools } from './tools.js';
+import type { ProcessSpec } from './types.js';
+
+/** What the shell keeps open for us until exec: 3 = the socket to the session, 4 = the variables. */
+const SOCKET = 3;
+const VARIABLES = 4;
+
+/**
+ * Docker's default capabilities (moby oci/caps/defaults.go): the bounding set of a workload, so that root in it can do
+ * what root in a container can, and no more. Without the rights of root they only count in the user namespace.
+ */
+const CAPABILITIES = [
+  'chown',
+  'dac_override',
+  'fsetid',
+  'fowner',
+  'mknod',
+  'net_raw',
+  'setgid',
+  'setuid',
+  'setfcap',
+  'setpcap',
+  'net_bind_service',
+  'sys_chroot',
+  'kill',
+  'audit_write',
+];
+const BOUNDING = `--bounding-set=-all,${CAPABILITIES.map((name) => `+${name}`).join(',')}`;
+
+/** Places under the container's root where stage 1 mounts, as paths of this machine; absent ones do not exist. */
+export interface Places {
+  readonly proc: string | undefined;
+  readonly sys: string | undefined;
+  readonly mqueue: string | undefined;
+}
+
+export interface LaunchPlan {
+  readonly process: ProcessSpec;
+  readonly identity: Identity;
+  readonly places: Places;
+  /** File with the text of `variableScript`. */
+  readonly variables: string;
+  readonly hostname: string;
+  readonly net: 'host' | 'none';
+  /** In a user namespace that knows one id: only root there. */
+  readonly singleId: boolean;
+  /** Whether /proc/sys and the like would be writable for the workload. */
+  readonly maskProc: boolean;
+  /** /sys/fs/cgroup of this machine is a cgroup2 mount. */
+  readonly cgroup2: boolean;
+}
+
+/** The command line of the process that turns into the workload; the caller spawns it with descriptor 3 a socket. */
+export function launchCommand(plan: LaunchPlan, tools: Tools, shell: string): string[] {
+  const namespaces = ['--mount', '--propagation', 'private', '--pid', '--ipc', '--uts'];
+  if (plan.net === 'none') namespaces.push('--net');
+  return [
+    ...[tools.setpriv, '--pdeathsig', 'KILL', '--', tools.unshare, ...namespaces, '--fork', '--kill-child', '--'],
+    // The text of stage 1 may be long, and one argument holds at most 128 KiB: variables are in a file for that reason.
+    ...[shell, '-c', stage1(plan, tools, shell), 'hotlayer', ...plan.process.args],
+  ];
+}
+
+function stage1(plan: LaunchPlan, tools: Tools, shell: string): string {
+  return `umask 022
+ulimit -S -c 0
+read -r pid rest < /proc/self/stat
+echo "pid $pid" >&${SOCKET}
+${hostnameText(plan.hostname)}
+${script([...procSteps(plan, tools), ...mqueueSteps(plan, tools)])}
+${sysText(plan, tools)}
+exec ${VARIABLES}< ${quote(plan.variables)}
+exec ${[...identityCommand(plan, tools), shell, '-c', stage2(plan), 'hotlayer'].map(quote).join(' ')} "$@"`;
+}
+
+function stage2(plan: LaunchPlan): string {
+  const own = (name: string) => plan.process.env.find((line) => line.startsWith(`${name}=`));
+  // The shell sets these itself when it changes directory.
+  const shellsOwn = ['PWD', 'OLDPWD'].map((name) => {
+    const line = own(name);
+    return line === undefined ? `unset ${name}` : `export ${quote(line)}`;
+  });
+  const unset = ['LC_ALL', 'SHLVL', '_'].filter((name) => own(name) === undefined);
+  return `unset ${unset.join(' ')}
+. /proc/self/fd/${VARIABLES}
+exec ${VARIABLES}<&-
+echo ready >&${SOCKET}
+read -r go <&${SOCKET} || exit 125
+cd -P -- ${quote(plan.process.cwd)} || exit 126
+${shellsOwn.join('\n')}
+exec "$@" ${SOCKET}>&-`;
+}
+
+/** Exit statuses 126 and 127 with this at the start of the last line mean that the workload never ran. */
+export const EXEC_FAILED = /^hotlayer: (?:line )?\d+: (?:exec: |cd: )?/;
+
+/** What a shell can hold as a variable (POSIX: Name). */
+const NAME = /^[A-Za-z_][A-Za-z0-9_]*$/;
+
+/** Exports of the variables, sourced by stage 2, and the names that a shell cannot pass on. */
+export function variableScript(env: readonly string[]): { readonly text: string; readonly refused: readonly string[] } {
+  const lines: string[] = [];
+  const refused: string[] = [];
+  for (const line of env) {
+    const name = line.slice(0, line.indexOf('='));
+    if (!NAME.test(name)) refused.push(name);
+    // "command": a variable that bash keeps to itself is then no reason to exit.
+    else if (name !== 'PWD' && name !== 'OLDPWD') lines.push(`command export ${quote(line)}`);
+  }
+  return { text: `${lines.join('\n')}\n`, refused };
+}
+
+/** From the namespaces' root to the container's user. The order is the kernel's: groups while there is CAP_SETGID, uid last. */
+export function identityCommand(plan: Pick<LaunchPlan, 'identity' | 'singleId'>, tools: Tools): string[] {
+  const { uid, gid, groups } = plan.identity;
+  if (plan.singleId) {
+    const drop = [tools.setpriv, '--inh-caps=-all', BOUNDING, '--'];
+    if (uid === 0 && gid === 0) return drop;
+    // One id is all there is, but what it is called can be chosen once more. A uid that is not 0 keeps no rights.
+    const rename = [tools.unshare, `--map-user=${uid}`, `--map-group=${gid}`, '--'];
+    return uid === 0 ? [...rename, ...drop] : rename;
+  }
+  const supplementary = groups.length > 0 ? [`--groups=${groups.join(',')}`] : ['--clear-groups'];
+  return [tools.setpriv, `--reuid=${uid}`, `--regid=${gid}`, ...supplementary, '--inh-caps=-all', BOUNDING, '--'];
+}
+
+function hostnameText(hostname: string): string {
+  const name = quote(hostname);
+  // Writing the file needs the machine's own root, sethostname(2) only that of the namespace; util-linux has no
+  // command for it, but nearly every system has hostname(1).
+  return `{ echo ${name} > /proc/sys/kernel/hostname; } 2>/dev/null || hostname ${name} 2>/dev/null || echo "warn the host name could not be set" >&${SOCKET}`;
+}
+
+function procSteps(plan: LaunchPlan, tools: Tools): Step[] {
+  const { proc } = plan.places;
+  if (proc === undefined) return [];
+  const steps: Step[] = [{ command: [tools.mount, '-n', '-t', 'proc', '-o', 'nosuid,nodev,noexec', 'proc', proc] }];
+  if (!plan.maskProc) return steps;
+  for (const name of ['sys', 'sysrq-trigger', 'irq', 'bus']) {
+    const path = `${proc}/${name}`;
+    steps.push({
+      command: [tools.mount, '-n', '-o', 'bind,ro', path, path],
+      ifExists: path,
+      orWarn: `/proc/${name} is writable`,
+    });
+  }
+  return steps;
+}
+
+function mqueueSteps(plan: LaunchPlan, tools: Tools): Step[] {
+  const { mqueue } = plan.places;
+  if (mqueue === undefined) return [];
+  const options = 'nosuid,nodev,noexec';
+  return [{ command: [tools.mount, '-n', '-t', 'mqueue', '-o', options, 'mqueue', mqueue], orWarn: 'no /dev/mqueue' }];
+}
+
+/**
+ * /sys of the new network namespace; where that is not allowed (a user namespace on the machine's network), the
+ * machine's own. And the loopback device up: no tool of util-linux does it, but the flags of a device are a file.
+ */
+function sysText(plan: LaunchPlan, tools: Tools): string {
+  const { sys } = plan.places;
+  const mount = quote(tools.mount);
+  const lines: string[] = [];
+  const up = (dir: string) => `{ echo 0x49 > ${quote(`${dir}/class/net/lo/flags`)}; } 2>/dev/null`; // IFF_UP | IFF_LOOPBACK | IFF_RUNNING
+  const otherWays = `ip link set lo up 2>/dev/null || ifconfig lo up 2>/dev/null || echo "warn the loopback device could not be brought up" >&${SOCKET}`;
+  if (sys === undefined) {
+    if (plan.net === 'none') lines.push(otherWays);
+    return lines.join('\n');
+  }
+  const at = quote(sys);
+  lines.push(`if ${mount} -n -t sysfs -o nosuid,nodev,noexec sysfs ${at} 2>/dev/null; then`);
+  if (plan.net === 'none') lines.push(`${up(sys)} || ${otherWays}`);
+  if (plan.cgroup2) lines.push(`${mount} -n -o bind,ro /sys/fs/cgroup ${quote(`${sys}/fs/cgroup`)} 2>/dev/null`);
+  lines.push(`${mount} -n -o remount,bind,ro,nosuid,nodev,noexec ${at} 2>/dev/null`);
+  lines.push('else');
+  if (plan.net === 'none') lines.push(otherWays);
+  lines.push(`${mount} -n --rbind /sys ${at} 2>/dev/null || echo "warn no /sys" >&${SOCKET}`);
+  lines.push(`${mount} -n -o remount,bind,ro,nosuid,nodev,noexec ${at} 2>/dev/null`);
+  lines.push('fi');
+  return lines.join('\n');
+}

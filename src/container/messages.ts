@@ -1,0 +1,48 @@
+// What the session's process and its parent say to each other over the channel (serialization "advanced").
+import { type ErrorCode, type ErrorContext, HotlayerError } from '../errors.js';
+import type { SessionResult, SessionSpec } from './types.js';
+
+export interface StartMessage {
+  readonly type: 'start';
+  /** `fds` and the parent's `tmpdir` mean nothing here. */
+  readonly spec: SessionSpec;
+  /** A directory with a private tmpfs on it. */
+  readonly dir: string;
+}
+
+export interface PlainError {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly hint?: string;
+  readonly context: ErrorContext;
+  readonly stack?: string;
+}
+
+export type SessionMessage =
+  /** The process is up: from here on its standard streams carry the workload's output only. */
+  | { readonly type: 'hello' }
+  | { readonly type: 'result'; readonly result: SessionResult }
+  | { readonly type: 'error'; readonly error: PlainError };
+
+export function toPlain(error: unknown): PlainError {
+  if (error instanceof HotlayerError) {
+    const { code, message, hint, context } = error;
+    return { code, message, context, ...(hint !== undefined && { hint }) };
+  }
+  const { message, stack } = error instanceof Error ? error : new Error(String(error));
+  return {
+    code: 'HL_ERR_BUG',
+    message: `the session failed: ${message}`,
+    context: {},
+    ...(stack !== undefined && { stack }),
+  };
+}
+
+export function fromPlain(plain: PlainError): HotlayerError {
+  const error = new HotlayerError(plain.code, plain.message, {
+    context: plain.context,
+    ...(plain.hint !== undefined && { hint: plain.hint }),
+  });
+  if (plain.stack !== undefined) error.stack = plain.stack;
+  return error;
+}

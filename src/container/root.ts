@@ -1,0 +1,247 @@
+// The container's root, seen from the session's mount namespace: the served file system below, a disposable layer
+// above, and the places a container expects (/dev, /tmp, /etc/resolv.conf …) filled. Everything lives on one private
+// tmpfs, `dir`, and goes with the namespace.
+import {
+  chmodSync,
+  chownSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { HotlayerError } from '../errors.js';
+import { ensureInRoot, resolveInRoot } from './resolve-in-root.js';
+import { quote, runScript, type Step, script } from './shell.js';
+import type { Tools } from './tools.js';
+import type { BindMount, SessionSpec } from './types.js';
+
+/** Under `dir`. The order of use: `lower` is mounted by the transport, then `root` lies over it. */
+export const DIRS = ['lower', 'upper', 'work', 'root', 'dev', 'etc'] as const;
+export type Layout = Readonly<Record<(typeof DIRS)[number], string>>;
+
+/** Devices that every container has (OCI runtime spec, config-linux.md "Default Devices"); console needs a terminal. */
+const DEVICES = ['null', 'zero', 'full', 'random', 'urandom', 'tty'];
+/** Directories that stay writable without a disposable layer. */
+const SCRATCH = ['/tmp', '/run', '/var/tmp'];
+const TMP_MODE = 0o1777;
+
+export function makeLayout(dir: string): Layout {
+  const layout = Object.fromEntries(DIRS.map((name) => [name, `${dir}/${name}`])) as Layout;
+  for (const path of Object.values(layout)) mkdirSync(path, { mode: 0o755 });
+  return layout;
+}
+
+/**
+ * Lays the root over `lower`.
+ * @param userNamespace overlayfs then keeps its notes in user.* instead of trusted.* attributes
+ */
+export async function mountRoot(
+  tools: Tools,
+  dir: string,
+  layout: Layout,
+  options: { readonly readonlyRoot: boolean; readonly userNamespace: boolean },
+): Promise<{ readonly writable: 'overlay' | 'readonly'; readonly warnings: string[] }> {
+  const warnings: string[] = [];
+  if (!options.readonlyRoot) {
+    // The merged root has the attributes of its upper half.
+    const { mode, uid, gid } = lstatSync(layout.lower);
+    chmodSync(layout.upper, mode & 0o7777);
+    chownSync(layout.upper, uid, gid);
+    // Relative names: a comma or colon in the path would be taken for the end of the option.
+    const base = 'lowerdir=lower,upperdir=upper,workdir=work';
+    const ways = options.userNamespace ? [`${base},userxattr`, base] : [base];
+    for (const way of ways) {
+      const mount = script([{ command: [tools.mount, '-n', '-t', 'overlay', '-o', way, 'overlay', 'root'] }]);
+      try {
+        await runScript(tools, mount, 'lay a disposable layer over the image', dir);
+        return { writable: 'overlay', warnings };
+      } catch (error) {
+        if (!(error instanceof HotlayerError)) throw error;
+        if (way === ways.at(-1)) warnings.push(`the root is read-only: ${error.message}`);
+      }
+    }
+  }
+  await runScript(tools, script([{ command: [tools.mount, '-n', '--bind', 'lower', 'root'] }]), 'mount the root', dir);
+  return { writable: 'readonly', warnings };
+}
+
+export interface Furnished {
+  readonly places: {
+    readonly proc: string | undefined;
+    readonly sys: string | undefined;
+    readonly mqueue: string | undefined;
+  };
+  readonly warnings: string[];
+}
+
+/**
+ * Makes the places and fills those that do not belong to the workload's own namespaces.
+ * What it looks at in the image: the components of the paths named here, and of the binds' destinations.
+ * @throws HL_ERR_WORKLOAD when the working directory or a bind's destination cannot be made
+ */
+export async function furnish(
+  tools: Tools,
+  dir: string,
+  layout: Layout,
+  spec: SessionSpec,
+  writable: boolean,
+): Promise<Furnished> {
+  const { root } = layout;
+  const warnings: string[] = [];
+  const steps: Step[] = [];
+  const place = (path: string, kind: 'dir' | 'file', mode?: number): string | undefined => {
+    try {
+      const made = ensureInRoot(root, path, kind, mode);
+      if (made === undefined) warnings.push(`the image has no ${path}, and the root is read-only`);
+      return made;
+    } catch (error) {
+      if (!(error instanceof HotlayerError)) throw error;
+      warnings.push(error.message);
+      return undefined;
+    }
+  };
+
+  const proc = place('/proc', 'dir');
+  const sys = place('/sys', 'dir');
+  const dev = place('/dev', 'dir');
+  if (dev !== undefined) {
+    steps.push(...deviceSteps(tools, layout.dev, warnings));
+    steps.push({ command: [tools.mount, '-n', '--rbind', layout.dev, dev] });
+  }
+  if (writable) place('/tmp', 'dir', TMP_MODE);
+  else {
+    for (const path of SCRATCH) {
+      const found = resolveInRoot(root, path);
+      if (found.type !== 'dir') continue;
+      const options = `nosuid,nodev,mode=${path === '/run' ? '755' : '1777'}`;
+      steps.push({ command: [tools.mount, '-n', '-t', 'tmpfs', '-o', options, 'tmpfs', found.path] });
+    }
+  }
+  for (const [name, text] of Object.entries(etcFiles(spec))) {
+    const target = place(`/etc/${name}`, 'file');
+    if (target === undefined) continue;
+    writeFileSync(`${layout.etc}/${name}`, text);
+    chmodSync(`${layout.etc}/${name}`, 0o644);
+    steps.push({ command: [tools.mount, '-n', '--bind', `${layout.etc}/${name}`, target] });
+  }
+  warnings.push(...(await runScript(tools, script(steps), 'set up the container', dir)));
+  for (const bind of spec.binds) await mountBind(tools, root, bind);
+  if (ensureInRoot(root, spec.process.cwd, 'dir') === undefined) {
+    throw new HotlayerError(
+      'HL_ERR_WORKLOAD',
+      `the image has no directory ${spec.process.cwd}, and the root is read-only`,
+      {
+        hint: 'choose another with --workdir',
+      },
+    );
+  }
+  // In the container /dev/mqueue is seen through the bind above.
+  return { places: { proc, sys, mqueue: dev === undefined ? undefined : `${dev}/mqueue` }, warnings };
+}
+
+/** Devices are bound from this machine's /dev: making nodes is not allowed in a user namespace. */
+function deviceSteps(tools: Tools, dev: string, warnings: string[]): Step[] {
+  const steps: Step[] = [];
+  for (const name of DEVICES) {
+    if (!statSync(`/dev/${name}`, { throwIfNoEntry: false })?.isCharacterDevice()) {
+      warnings.push(`this machine has no /dev/${name}`);
+      continue;
+    }
+    writeFileSync(`${dev}/${name}`, '');
+    steps.push({ command: [tools.mount, '-n', '--bind', `/dev/${name}`, `${dev}/${name}`] });
+  }
+  for (const name of ['pts', 'shm', 'mqueue']) mkdirSync(`${dev}/${name}`);
+  const mount = [tools.mount, '-n', '-t'];
+  steps.push({
+    command: [...mount, 'devpts', '-o', 'newinstance,ptmxmode=0666,mode=0620,nosuid,noexec', 'devpts', `${dev}/pts`],
+    orWarn: 'no /dev/pts',
+  });
+  // Docker's size of /dev/shm.
+  steps.push({ command: [...mount, 'tmpfs', '-o', 'nosuid,nodev,noexec,mode=1777,size=64m', 'shm', `${dev}/shm`] });
+  for (const [name, target] of [
+    ['ptmx', 'pts/ptmx'],
+    ['fd', '/proc/self/fd'],
+    ['stdin', '/proc/self/fd/0'],
+    ['stdout', '/proc/self/fd/1'],
+    ['stderr', '/proc/self/fd/2'],
+  ] as const) {
+    symlinkSync(target, `${dev}/${name}`);
+  }
+  return steps;
+}
+
+/** As docker writes them; on the machine's network its own names stay known. */
+function etcFiles(spec: SessionSpec): Record<string, string> {
+  const own = `127.0.0.1\t${spec.hostname}\n`;
+  const local = '127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n';
+  const machine = spec.net === 'host' ? readText('/etc/hosts') : '';
+  return {
+    hostname: `${spec.hostname}\n`,
+    hosts: (machine === '' ? local : machine.replace(/\n?$/, '\n')) + own,
+    'resolv.conf': spec.net === 'host' ? readText('/etc/resolv.conf') : '',
+  };
+}
+
+function readText(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch {
+    return '';
+  }
+}
+
+/** One after another, because the destination of one may be inside another. */
+async function mountBind(tools: Tools, root: string, bind: BindMount): Promise<void> {
+  const source = statSync(bind.source, { throwIfNoEntry: false });
+  if (!source) {
+    throw new HotlayerError(
+      'HL_ERR_NOT_FOUND',
+      `${bind.source}, to be mounted on ${bind.destination}, does not exist`,
+      {
+        context: { file: bind.source },
+      },
+    );
+  }
+  const target = ensureInRoot(root, bind.destination, source.isDirectory() ? 'dir' : 'file');
+  if (target === undefined) {
+    throw new HotlayerError(
+      'HL_ERR_WORKLOAD',
+      `the image has no ${bind.destination} to mount on, and the root is read-only`,
+    );
+  }
+  const what = `mount ${bind.source} on ${bind.destination}`;
+  await runScript(tools, script([{ command: [tools.mount, '-n', '--rbind', bind.source, target] }]), what);
+  if (!bind.readonly) return;
+  // In a user namespace a remount must repeat the flags that came with the mount, or it is refused.
+  const flags = mountFlags(readFileSync('/proc/self/mountinfo', 'utf8')).get(target) ?? [];
+  const options = ['remount', 'bind', 'ro', ...flags.filter((flag) => flag !== 'rw' && flag !== 'ro')].join(',');
+  await runScript(tools, script([{ command: [tools.mount, '-n', '-o', options, target] }]), `${what} read-only`);
+}
+
+/** Per-mount flags by mount point, the topmost mount's where several are stacked (proc_pid_mountinfo(5)). */
+export function mountFlags(mountinfo: string): Map<string, string[]> {
+  const flags = new Map<string, string[]>();
+  for (const line of mountinfo.split('\n')) {
+    const [, , , , point, options] = line.split(' ');
+    if (point === undefined || options === undefined) continue;
+    const path = point.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
+    flags.set(path, options.split(','));
+  }
+  return flags;
+}
+
+/**
+ * Puts the root under the process (and under every other of its mount namespace), then takes the old one away.
+ * After pivot_root(".", ".") the old root lies over the new one: a second nsenter therefore finds the tools again.
+ */
+export async function switchRoot(tools: Tools, pid: number, root: string): Promise<void> {
+  const enter = [tools.nsenter, '--target', String(pid), '--mount', '--'];
+  const pivot = `cd ${quote(root)} && exec ${quote(tools.pivot_root)} . .`;
+  const steps = [
+    { command: [...enter, tools.sh, '-c', pivot] },
+    { command: [...enter, tools.umount, '-n', '-l', '/'] },
+  ];
+  await runScript(tools, script(steps), 'switch to the container’s root');
+}

@@ -1,0 +1,204 @@
+// The parent's side of a session: starts its process in namespaces of its own, passes the workload's output on, and
+// sees to it that everything has ended before it returns, whatever happens.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { HotlayerError } from '../errors.js';
+import { makeTempDir } from '../temp.js';
+import { refuseTakenPorts } from './listening.js';
+import { fromPlain, type SessionMessage, type StartMessage } from './messages.js';
+import { parseSignal } from './signals.js';
+import { findTools, type Tools, toolPath } from './tools.js';
+import type { SessionHooks, SessionResult, SessionSpec } from './types.js';
+
+/** The namespaces and Node have this long to come up, milliseconds. */
+const HELLO_MS = 30_000;
+/** After its last message the session's process has this long to end by itself. */
+const END_MS = 2000;
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
+/**
+ * Starts a workload on a served file system, waits until it is ready or has ended, and ends it.
+ * When the promise settles, no process, no mount and no file of the session is left; when this process is killed, the
+ * kernel ends them. While it runs, SIGINT, SIGTERM and SIGHUP of this process end the session instead of the process.
+ * @throws HL_ERR_MACHINE (with the mend), HL_ERR_WORKLOAD (the user is not in the image …), HL_ERR_NOT_FOUND (a bind's
+ *   source), HL_ERR_USAGE (the stop signal), HL_ERR_INTERRUPTED, and what the file system module throws.
+ *   A workload that fails, or is never ready, is a result.
+ */
+export async function runSession(spec: SessionSpec, hooks: SessionHooks = {}): Promise<SessionResult> {
+  parseSignal(spec.stopSignal ?? 'SIGTERM');
+  if (spec.net === 'host') refuseTakenPorts(spec.until);
+  const tools = findTools();
+  using dir = makeTempDir(spec.tmpdir);
+  const session = new Session(tools, spec, dir.path, hooks);
+  const interrupt = (why: string) => session.interrupt(why);
+  const onSignal = (signal: NodeJS.Signals) => interrupt(signal);
+  const onAbort = () => interrupt('the caller');
+  for (const signal of SIGNALS) process.on(signal, onSignal);
+  hooks.signal?.addEventListener('abort', onAbort);
+  try {
+    if (hooks.signal?.aborted) onAbort();
+    return await session.outcome;
+  } finally {
+    for (const signal of SIGNALS) process.removeListener(signal, onSignal);
+    hooks.signal?.removeEventListener('abort', onAbort);
+  }
+}
+
+class Session {
+  /** Settles when the session's processes have ended. */
+  readonly outcome: Promise<SessionResult>;
+  readonly #child: ChildProcess;
+  #result: SessionResult | undefined;
+  #error: HotlayerError | undefined;
+  #hello = false;
+  #earlyText = '';
+  readonly #timers = new Set<NodeJS.Timeout>();
+
+  constructor(tools: Tools, spec: SessionSpec, dir: string, hooks: SessionHooks) {
+    const [program, ...args] = sessionCommand(tools, dir, needsUserNamespace());
+    this.#child = spawn(program!, args, {
+      cwd: '/',
+      // A session of its own: the terminal's Ctrl-C reaches this process only.
+      detached: true,
+      env: { ...process.env, PATH: toolPath() },
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc', ...spec.fds],
+      serialization: 'advanced',
+    });
+    for (const stream of ['stdout', 'stderr'] as const) {
+      this.#child[stream]?.on('data', (chunk: Buffer) => {
+        if (this.#hello) hooks.onOutput?.(chunk, stream);
+        else this.#earlyText += chunk.toString('utf8');
+      });
+    }
+    this.#child.on('message', (message: SessionMessage) => {
+      if (message.type === 'hello') {
+        this.#hello = true;
+        clearTimeout(slow);
+        const { fds: _, ...rest } = spec;
+        const start: StartMessage = { type: 'start', spec: { ...rest, fds: [] }, dir };
+        this.#child.send(start, (error) => {
+          if (error) this.#fail(new HotlayerError('HL_ERR_BUG', `cannot hand over the session: ${error.message}`));
+        });
+        return;
+      }
+      if (message.type === 'result') this.#result = message.result;
+      else this.#error ??= fromPlain(message.error);
+      this.#later(END_MS, () => this.#kill());
+    });
+    const slow = this.#later(HELLO_MS, () =>
+      this.#fail(new HotlayerError('HL_ERR_MACHINE', `the session did not start within ${HELLO_MS / 1000} s`)),
+    );
+    this.outcome = new Promise((resolve, reject) => {
+      this.#child.on('error', (cause) => {
+        this.#error ??= new HotlayerError('HL_ERR_MACHINE', `cannot start ${program}: ${cause.message}`, { cause });
+        if (this.#child.pid === undefined) settle(null, null);
+      });
+      const settle = (status: number | null, signal: string | null) => {
+        for (const timer of this.#timers) clearTimeout(timer);
+        if (this.#error) reject(this.#error);
+        else if (this.#result) resolve(this.#result);
+        else reject(this.#lost(status, signal));
+      };
+      // "close": ended, and all that it said has been read.
+      this.#child.on('close', settle);
+    });
+  }
+
+  interrupt(why: string): void {
+    this.#fail(new HotlayerError('HL_ERR_INTERRUPTED', `interrupted by ${why}; the workload has been ended`));
+  }
+
+  #fail(error: HotlayerError): void {
+    this.#error ??= error;
+    this.#kill();
+  }
+
+  /**
+   * The session's process first: it is the first of its pid namespace, and the process before it (unshare) then ends
+   * only after all of them have.
+   */
+  #kill(): void {
+    const { pid } = this.#child;
+    if (pid === undefined) return;
+    const inner = childrenOf(pid);
+    for (const child of inner) killQuietly(child);
+    if (inner.length === 0) this.#child.kill('SIGKILL');
+    else this.#later(END_MS, () => this.#child.kill('SIGKILL'));
+    // Should it have been born in this moment: it ends when it finds the channel closed.
+    if (this.#child.connected) this.#child.disconnect();
+  }
+
+  /** The process ended without a last word. */
+  #lost(status: number | null, signal: string | null): HotlayerError {
+    const how = signal === null ? `ended with status ${status}` : `was ended by ${signal}`;
+    if (this.#hello) {
+      return new HotlayerError('HL_ERR_MACHINE', `the session's process ${how}`, {
+        hint: signal === 'SIGKILL' ? 'was the machine out of memory?' : 'this should not happen: please report it',
+      });
+    }
+    const said = this.#earlyText.trim().replaceAll('\n', '; ') || how;
+    return new HotlayerError('HL_ERR_MACHINE', `cannot start a session in namespaces of its own: ${said}`, {
+      hint: 'hotlayer doctor shows what this machine allows',
+    });
+  }
+
+  #later(ms: number, action: () => void): NodeJS.Timeout {
+    const timer = setTimeout(action, ms);
+    this.#timers.add(timer);
+    return timer;
+  }
+}
+
+/**
+ * setpriv: dies with this process. unshare: its child, the session, dies with it. The tmpfs: nothing in it is seen, or
+ * stays, outside of the mount namespace.
+ */
+function sessionCommand(tools: Tools, dir: string, userNamespace: boolean): string[] {
+  const main = fileURLToPath(new URL('./session-main.js', import.meta.url));
+  const mountTmpfs = 'mount -n -t tmpfs -o mode=755 hotlayer "$1" && shift && exec "$@"';
+  return [
+    ...[tools.setpriv, '--pdeathsig', 'KILL', '--', tools.unshare],
+    ...(userNamespace ? ['--user', '--map-root-user'] : []),
+    ...['--mount', '--propagation', 'private', '--pid', '--fork', '--kill-child', '--mount-proc', '--'],
+    ...[tools.sh, '-c', mountTmpfs, 'hotlayer', dir, process.execPath, '--no-warnings', main],
+  ];
+}
+
+/** CAP_SYS_ADMIN, bit 21 (capability.h): root in a container usually lacks it. */
+const SYS_ADMIN = 1n << 21n;
+
+/** Whether mounting takes a user namespace of our own. */
+export function needsUserNamespace(): boolean {
+  if (process.geteuid!() !== 0) return true;
+  const effective = /^CapEff:\s*([0-9a-f]+)$/m.exec(readFileSync('/proc/self/status', 'latin1'))?.[1] ?? '0';
+  return (BigInt(`0x${effective}`) & SYS_ADMIN) === 0n;
+}
+
+function childrenOf(pid: number): number[] {
+  try {
+    return readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').split(' ').filter(Boolean).map(Number);
+  } catch {
+    // A kernel without CONFIG_PROC_CHILDREN: look at everybody.
+    return readdirSync('/proc').flatMap((name) =>
+      /^\d+$/.test(name) && parentIs(Number(name), pid) ? [Number(name)] : [],
+    );
+  }
+}
+
+function parentIs(pid: number, parent: number): boolean {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1] === String(parent);
+  } catch {
+    return false;
+  }
+}
+
+function killQuietly(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // gone
+  }
+}

@@ -1,0 +1,190 @@
+// What the session's process does, from an empty directory to the workload's end.
+import { readFileSync, writeFileSync } from 'node:fs';
+import { type Mounted, rawTransport } from '../fuse/index.js';
+import type { Nanos } from '../units.js';
+import { type Namespace, ownNamespace, readIdentity } from './identity.js';
+import { type LaunchPlan, launchCommand, variableScript } from './launch.js';
+import type { Stream } from './output.js';
+import type { Identity } from './passwd.js';
+import { furnish, type Layout, makeLayout, mountRoot, switchRoot } from './root.js';
+import { plainShell, runScript, script } from './shell.js';
+import { parseSignal } from './signals.js';
+import { findTools, type Tools } from './tools.js';
+import type { SessionResult, SessionSpec } from './types.js';
+import { ReadyWatch } from './watch.js';
+import { type Ended, Workload } from './workload.js';
+
+/** Between the stop signal and SIGKILL when the spec does not say. */
+export const DEFAULT_GRACE: Nanos = 5e9;
+
+/**
+ * @param dir a directory with a private tmpfs on it
+ * @throws HL_ERR_MACHINE, HL_ERR_WORKLOAD, HL_ERR_NOT_FOUND, and whatever the file system module throws
+ */
+export async function conduct(
+  spec: SessionSpec,
+  dir: string,
+  onOutput: (chunk: Buffer, stream: Stream) => void,
+): Promise<SessionResult> {
+  process.umask(0o022);
+  const tools = findTools();
+  const namespace = ownNamespace();
+  const layout = makeLayout(dir);
+  const activity = new Int32Array(new SharedArrayBuffer(4));
+  const mounted = await rawTransport.mount({
+    mountpoint: layout.lower,
+    module: spec.fs.module,
+    args: withActivity(spec.fs.args, activity),
+    name: 'hotlayer',
+    allowOther: true,
+    ...(spec.maxReadahead !== undefined && { maxReadahead: spec.maxReadahead }),
+    ...(spec.readdirplus !== undefined && { readdirplus: spec.readdirplus }),
+  });
+  let workload: Workload | undefined;
+  try {
+    const stage = await prepare(spec, dir, tools, layout, namespace, onOutput, (w) => {
+      workload = w;
+    });
+    const watch = new ReadyWatch(spec.until, {
+      ...stage,
+      output: stage.workload.output,
+      net: spec.net,
+      activity,
+      tools,
+    });
+    let outcome: Outcome;
+    try {
+      await watch.prepare();
+      outcome = await follow(spec, stage.workload, watch);
+    } finally {
+      watch.stop();
+    }
+    return {
+      ...outcome,
+      tail: stage.workload.output.tail(),
+      ...(await letGo(mounted)),
+      writable: stage.writable,
+      rootless: namespace.inner,
+      warnings: stage.warnings,
+    };
+  } finally {
+    // After a failure; both are idempotent.
+    await workload?.kill().catch(() => {});
+    await mounted.unmount();
+  }
+}
+
+interface Stage {
+  readonly workload: Workload;
+  readonly pid: number;
+  readonly writable: 'overlay' | 'readonly';
+  readonly warnings: readonly string[];
+}
+
+/** Up to the point where the workload's process waits for its start. */
+async function prepare(
+  spec: SessionSpec,
+  dir: string,
+  tools: Tools,
+  layout: Layout,
+  namespace: Namespace,
+  onOutput: (chunk: Buffer, stream: Stream) => void,
+  onWorkload: (workload: Workload) => void,
+): Promise<Stage> {
+  const { writable, warnings } = await mountRoot(tools, dir, layout, {
+    readonlyRoot: spec.readonlyRoot ?? false,
+    userNamespace: namespace.inner,
+  });
+  const identity = readIdentity(layout.root, spec.process.user);
+  const furnished = await furnish(tools, dir, layout, spec, writable === 'overlay');
+  warnings.push(...furnished.warnings);
+
+  const singleId = !namespace.canBe(identity);
+  if (singleId && identity.groups.length > 0) {
+    warnings.push(`without root, the supplementary groups ${identity.groups.join(', ')} are missing`);
+  }
+  const variables = variableScript(withHome(spec.process.env, identity));
+  for (const name of variables.refused) {
+    warnings.push(`environment variable "${name}" is missing: a shell cannot pass on a name like that`);
+  }
+  const pipes = { stdout: `${dir}/stdout`, stderr: `${dir}/stderr` };
+  writeFileSync(`${dir}/variables`, variables.text, { mode: 0o644 });
+  await runScript(tools, script([{ command: [tools.mkfifo, '-m', '666', ...Object.values(pipes)] }]), 'make pipes');
+
+  const plan: LaunchPlan = {
+    process: spec.process,
+    identity,
+    places: furnished.places,
+    variables: `${dir}/variables`,
+    hostname: spec.hostname,
+    net: spec.net,
+    singleId,
+    maskProc: !namespace.inner,
+    cgroup2: / \/sys\/fs\/cgroup .* - cgroup2 /.test(readFileSync('/proc/self/mountinfo', 'utf8')),
+  };
+  const workload = new Workload(launchCommand(plan, tools, plainShell(tools)), pipes, onOutput);
+  onWorkload(workload);
+  warnings.push(...(await workload.prepared()));
+  await switchRoot(tools, workload.pid, layout.root);
+  return { workload, pid: workload.pid, writable, warnings };
+}
+
+type Outcome = Pick<SessionResult, 'startedAt' | 'ready' | 'endedAt' | 'exitCode' | 'signal' | 'stopped' | 'timedOut'>;
+
+/** From start to end: whichever comes first of ready, timeout and the workload's own end. */
+async function follow(spec: SessionSpec, workload: Workload, watch: ReadyWatch): Promise<Outcome> {
+  const stopSignal = parseSignal(spec.stopSignal ?? 'SIGTERM');
+  const startedAt = workload.start();
+  watch.start(startedAt);
+  let timer: NodeJS.Timeout | undefined;
+  const timeout = new Promise<'timeout'>((resolve) => {
+    // setTimeout takes at most 2^31 - 1 ms, 24 days.
+    timer = setTimeout(resolve, Math.min(spec.timeoutNanos / 1e6, 2 ** 31 - 1), 'timeout');
+  });
+  const first = await Promise.race([
+    watch.ready.then((ready) => ({ ready })),
+    workload.ended.then((ended) => ({ ended })),
+    timeout,
+  ]);
+  clearTimeout(timer);
+  if (first === 'timeout') {
+    return { startedAt, ...ending(await workload.kill(), startedAt), stopped: false, timedOut: true };
+  }
+  if ('ready' in first) {
+    const ended = await workload.stop(stopSignal, (spec.graceNanos ?? DEFAULT_GRACE) / 1e6);
+    return { startedAt, ready: first.ready, ...ending(ended, startedAt), stopped: true };
+  }
+  const byExit = spec.until.length === 0 || spec.until.some((rule) => rule.kind === 'exit');
+  const end = ending(first.ended, startedAt);
+  return {
+    startedAt,
+    ...(byExit && end.exitCode === 0 && { ready: { t: end.endedAt, by: 'exit' } }),
+    ...end,
+    stopped: false,
+  };
+}
+
+function ending({ at, exitCode, signal }: Ended, startedAt: bigint) {
+  return {
+    endedAt: Number(at - startedAt),
+    ...(exitCode !== undefined && { exitCode }),
+    ...(signal !== undefined && { signal }),
+  };
+}
+
+async function letGo(mounted: Mounted): Promise<{ fsResult: unknown; fsFaults: number }> {
+  await mounted.unmount();
+  const fsResult = await mounted.closed;
+  return { fsResult, fsFaults: mounted.faults() };
+}
+
+function withActivity(args: unknown, activity: Int32Array): unknown {
+  const isPlain = typeof args === 'object' && args !== null && Object.getPrototypeOf(args) === Object.prototype;
+  return isPlain ? { ...args, activity } : args;
+}
+
+/** As runc: the user's home from the image's passwd, unless a variable says otherwise. */
+function withHome(env: readonly string[], identity: Identity): string[] {
+  const rest = env.filter((line) => line !== 'HOME=');
+  return rest.some((line) => line.startsWith('HOME=')) ? [...rest] : [...rest, `HOME=${identity.home}`];
+}

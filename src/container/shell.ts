@@ -1,0 +1,89 @@
+// Commands of this machine, run one after another by a shell: one process to wait for instead of ten.
+import { spawn } from 'node:child_process';
+import { HotlayerError } from '../errors.js';
+import { findTool, type Tools, toolPath } from './tools.js';
+
+/** A word as the shell reads it back. */
+export function quote(word: string): string {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
+}
+
+export interface Step {
+  readonly command: readonly string[];
+  /** Why the session goes on when the command fails: the warning that the result then carries. */
+  readonly orWarn?: string;
+  /** Left out when there is no such file. */
+  readonly ifExists?: string;
+}
+
+/** Stops at the first step that fails, unless that one only warns: then `warn TEXT` is a line on descriptor 3. */
+export function script(steps: readonly Step[]): string {
+  const lines = steps.map(({ command, orWarn, ifExists }) => {
+    const unless = ifExists === undefined ? '' : `[ ! -e ${quote(ifExists)} ] || `;
+    const text = unless + command.map(quote).join(' ');
+    return orWarn === undefined
+      ? `${text} || exit 125`
+      : `${text} 2>/dev/null || echo ${quote(`warn ${orWarn.replaceAll('\n', ' ')}`)} >&3`;
+  });
+  return lines.join('\n');
+}
+
+/** Of the helpers: nothing of the caller's, so that no variable of theirs changes what a tool does or says. */
+export function toolEnv(): Record<string, string> {
+  return { PATH: toolPath(), LC_ALL: 'C' };
+}
+
+/**
+ * Runs a script to its end.
+ * @param what it is for, in messages: "cannot WHAT: …"
+ * @returns the warnings
+ * @throws HL_ERR_MACHINE with what the failed command said
+ */
+export async function runScript(tools: Tools, text: string, what: string, cwd = '/'): Promise<string[]> {
+  const { status, stderr, third } = await run(tools.sh, ['-c', text], cwd);
+  if (status === 0) return warningsIn(third);
+  throw new HotlayerError(
+    'HL_ERR_MACHINE',
+    `cannot ${what}: ${stderr.trim().replaceAll('\n', '; ') || `status ${status}`}`,
+    {
+      hint: 'hotlayer doctor shows what this machine allows',
+    },
+  );
+}
+
+export function warningsIn(text: string): string[] {
+  return text.split('\n').flatMap((line) => (line.startsWith('warn ') ? [line.slice(5)] : []));
+}
+
+export interface Ran {
+  /** null when a signal ended it or it could not be started. */
+  readonly status: number | null;
+  readonly stderr: string;
+  /** What it wrote to descriptor 3. */
+  readonly third: string;
+}
+
+export function run(program: string, args: readonly string[], cwd = '/'): Promise<Ran> {
+  return new Promise((resolve) => {
+    const child = spawn(program, args, { cwd, env: toolEnv(), stdio: ['ignore', 'ignore', 'pipe', 'pipe'] });
+    let stderr = '';
+    let third = '';
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      stderr += text;
+    });
+    const extra = child.stdio[3] as NodeJS.ReadableStream | null | undefined;
+    extra?.setEncoding('utf8').on('data', (text: string) => {
+      third += text;
+    });
+    child.on('error', (error) => resolve({ status: null, stderr: error.message, third }));
+    child.on('close', (status) => resolve({ status, stderr, third }));
+  });
+}
+
+/**
+ * The shell that starts the workload. It exports the image's variables: dash and busybox have no variables that may
+ * not be set, bash has some (UID, PPID), and reads locale files of the image when LANG is set.
+ */
+export function plainShell(tools: Tools): string {
+  return findTool('dash') ?? tools.sh;
+}
