@@ -34,26 +34,46 @@ export function prioritize(
     for (const index of earlier.get(entry.path) ?? []) moved.add(index);
     moved.add(entry.index);
   };
-  const move = (path: string, links: ReadonlySet<string>): void => {
+  const put = (path: string) => {
     const entry = byPath.get(path);
-    if (path !== '') move(path.slice(0, Math.max(0, path.lastIndexOf('/'))), links);
     if (!entry || moved.has(entry.index)) return;
-    if (entry.type === 'hardlink' && !links.has(path)) {
-      const target = cleanPath(entry.linkName);
-      if (byPath.has(target)) move(target, new Set([...links, path]));
-    }
     add(entry);
     const marker = entry.type === 'dir' ? byPath.get(path === '' ? OPAQUE : `${path}/${OPAQUE}`) : undefined;
     if (marker) add(marker);
   };
+  const move = (path: string) => {
+    const chain = chainOf(byPath, path, moved);
+    for (const link of chain) for (const directory of ancestors(link)) put(directory);
+    for (const link of chain.reverse()) put(link);
+  };
 
   for (const name of wanted) {
     const path = cleanPath(name);
-    if (byPath.has(path)) move(path, new Set());
+    if (byPath.has(path)) move(path);
     else missed.push(name);
   }
   const rest = entries.filter((entry) => !moved.has(entry.index) && !isFormatEntry(entry.path));
   return { hot: [...moved], rest: rest.map((entry) => entry.index), missed };
+}
+
+/** The entry's path, and for a hardlink those it leads to, until one that has been moved (or the loop closes). */
+function chainOf(byPath: ReadonlyMap<string, TarEntry>, path: string, moved: ReadonlySet<number>): string[] {
+  const chain = new Set<string>();
+  for (let at = path; !chain.has(at); ) {
+    const entry = byPath.get(at);
+    if (!entry || (moved.has(entry.index) && chain.size > 0)) break;
+    chain.add(at);
+    if (entry.type !== 'hardlink') break;
+    at = cleanPath(entry.linkName);
+  }
+  return [...chain];
+}
+
+/** The directories above a cleaned path, the root (`""`) first; of the root, none. */
+function* ancestors(path: string): Generator<string> {
+  if (path === '') return;
+  yield '';
+  for (let slash = path.indexOf('/'); slash >= 0; slash = path.indexOf('/', slash + 1)) yield path.slice(0, slash);
 }
 
 function earlierOfSameName(entries: readonly TarEntry[], byPath: ReadonlyMap<string, TarEntry>): Map<string, number[]> {

@@ -1,0 +1,113 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { test } from 'node:test';
+import { gunzipSync, gzipSync } from 'node:zlib';
+import { gzip as libdeflateGzip } from 'libdeflate';
+import { HotlayerError } from '../../src/errors.js';
+import { fingerprint, goldenVector, selfTest } from '../../src/stargz/codec-selftest.js';
+import { CODECS, type CodecName, LEVELS, openCodec } from '../../src/stargz/index.js';
+import { codecOf, sample } from './blob.js';
+
+const INPUTS = [
+  Buffer.alloc(0),
+  Buffer.from('a'),
+  Buffer.alloc(100_000),
+  sample(3000),
+  sample(70_001, 2),
+  goldenVector(),
+  Buffer.concat([sample(200_000, 3), Buffer.alloc(512)]),
+];
+
+for (const name of CODECS) {
+  test(`${name}: every level gives one plain gzip member that others read`, async () => {
+    for (let level = 1; level <= LEVELS[name].max; level++) {
+      const codec = await codecOf(name, level);
+      for (const input of INPUTS) {
+        const member = codec.gzip(input);
+        const xfl = level >= 9 ? '02' : level === 1 ? '04' : '00';
+        assert.equal(member.toString('hex', 0, 10), `1f8b080000000000${xfl}ff`);
+        assert.ok(gunzipSync(member).equals(input), `${name} ${level}, ${input.length} bytes`);
+      }
+    }
+    const member = (await codecOf(name)).gzip(INPUTS[3]!);
+    assert.ok(execFileSync('gzip', ['-dc'], { input: member }).equals(INPUTS[3]!));
+  });
+}
+
+test('zlib and pako make the same bytes, and those are what node:zlib makes', async () => {
+  for (const level of [1, 4, 6, 9]) {
+    const zlib = await codecOf('zlib', level);
+    const pako = await codecOf('pako', level);
+    for (const input of INPUTS) {
+      const member = zlib.gzip(input);
+      assert.ok(pako.gzip(input).equals(member), `level ${level}, ${input.length} bytes`);
+      assert.ok(gzipSync(input, { level }).subarray(10).equals(member.subarray(10)));
+    }
+  }
+});
+
+test("libdeflate: a reused compressor makes the package's own bytes, whatever came before", async () => {
+  const codec = await codecOf('libdeflate', 6);
+  for (const input of [...INPUTS, ...[...INPUTS].reverse()]) {
+    for (const level of [1, 6, 9, 12]) {
+      const own = Buffer.from(libdeflateGzip(input, level));
+      assert.ok(
+        codec.gzip(input, level).subarray(10).equals(own.subarray(10)),
+        `level ${level}, ${input.length} bytes`,
+      );
+    }
+  }
+});
+
+test('libdeflate takes members far larger than its first buffers, and small ones after them', async () => {
+  const codec = await codecOf('libdeflate', 1);
+  const large = Buffer.alloc(40 * 1024 * 1024, 'hotlayer ');
+  assert.ok(gunzipSync(codec.gzip(large)).equals(large));
+  assert.ok(gunzipSync(codec.gzip(INPUTS[1]!)).equals(INPUTS[1]!));
+});
+
+test('opening libdeflate leaves no listeners for uncaught errors behind', async () => {
+  const before = ['uncaughtException', 'unhandledRejection'].map((event) => process.listeners(event as 'exit').length);
+  await openCodec('libdeflate');
+  const after = ['uncaughtException', 'unhandledRejection'].map((event) => process.listeners(event as 'exit').length);
+  assert.deepEqual(after, before);
+  const script = `import { openCodec } from ${JSON.stringify(new URL('../../src/stargz/codec.js', import.meta.url).href)};
+    await openCodec('libdeflate'); throw new Error('deliberate');`;
+  // Emscripten's listener rethrows, which would end the process with status 7 instead of 1.
+  assert.throws(
+    () => execFileSync(process.execPath, ['--input-type=module', '-e', script], { stdio: ['ignore', 'pipe', 'pipe'] }),
+    (error: { status: number; stderr: Buffer }) => error.status === 1 && /deliberate/.test(error.stderr.toString()),
+  );
+});
+
+test('the self-test tells other bytes from the known ones', async () => {
+  const pako = await codecOf('pako', 6);
+  // pako's classic hash is what a Node with a system zlib would make.
+  const { gzip } = await import('pako');
+  const other = {
+    ...(await codecOf('zlib', 6)),
+    gzip: (bytes: Uint8Array) => Buffer.from(gzip(bytes, { level: 6, legacyHash: true })),
+  };
+  selfTest('pako', pako);
+  assert.notEqual(fingerprint(other, 6), fingerprint(pako, 6));
+  assert.throws(
+    () => selfTest('zlib', other),
+    (error: HotlayerError) => error.code === 'HL_ERR_MACHINE' && /--codec pako/.test(error.hint ?? ''),
+  );
+});
+
+test('levels and names out of range are refused', async () => {
+  for (const [name, level] of [
+    ['zlib', 0],
+    ['zlib', 10],
+    ['pako', 1.5],
+    ['libdeflate', 13],
+    ['brotli', 5],
+  ] as [CodecName, number][]) {
+    await assert.rejects(openCodec(name, level), { code: 'HL_ERR_USAGE' });
+  }
+  const codec = await codecOf('zlib');
+  assert.throws(() => codec.gzip(Buffer.alloc(1), 12), { code: 'HL_ERR_USAGE' });
+  assert.equal(codec.level, LEVELS.zlib.default);
+  assert.ok(HotlayerError);
+});
