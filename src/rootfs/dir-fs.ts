@@ -1,10 +1,10 @@
 // A host directory as a RootFs (`dir:PATH`). Live: it shows what is on disk when the kernel asks. Nothing that
 // changes on disk meanwhile leads outside the directory, and no symlink is ever followed here (host-files.ts).
 // Extended attributes are not shown: Node has no call for them, and a helper process per file is too slow.
-import { closeSync, realpathSync } from 'node:fs';
+import { closeSync } from 'node:fs';
 import { basename, dirname, resolve } from 'node:path';
 import { HotlayerError } from '../errors.js';
-import { bytesToPath, pathToBytes, showPath } from '../paths.js';
+import { showPath } from '../paths.js';
 import * as host from './host-files.js';
 import {
   type Attr,
@@ -409,7 +409,7 @@ function stale<T>(what: () => T): T {
 function openRoot(path: string): number {
   let fd: number;
   try {
-    fd = host.pinDirectory(bytesToPath(realpathSync(pathToBytes(path), { encoding: 'buffer' })));
+    fd = host.pinDirectory(path);
   } catch (cause) {
     throw new HotlayerError('HL_ERR_NOT_FOUND', `root directory ${showPath(path)}: ${(cause as Error).message}`, {
       hint: 'dir: needs an existing directory',

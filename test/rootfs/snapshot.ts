@@ -33,16 +33,19 @@ interface Found {
 /** Everything below the root, through lookup, readdir, readlink and read. */
 export function ofRootFs(fs: RootFs, options: SnapshotOptions = {}): string[] {
   const found: Found[] = [];
+  const held: NodeId[] = [];
   const visit = (node: NodeId, prefix: string) => {
     for (const entry of fs.readdir(node, NOBODY)) {
       const attr = fs.lookup(node, entry.name, NOBODY);
       const path = `${prefix}/${entry.name}`;
       found.push(foundOf(fs, path, attr, options));
+      held.push(attr.ino);
       if (attr.type === 'dir') visit(attr.ino, path);
-      fs.forget?.(attr.ino, 1);
     }
   };
   visit(ROOT_NODE, '');
+  // As the kernel would: a node forgotten while it is in use may come back under another number.
+  for (const node of held) fs.forget?.(node, 1);
   return lines(found, options);
 }
 
@@ -99,7 +102,8 @@ export function ofDirectory(root: string, options: SnapshotOptions = {}): string
       let content = '';
       if (type === 'symlink') content = bytesToPath(readlinkSync(full, { encoding: 'buffer' }));
       if (type === 'reg' && options.content !== false) content = hash(readFileSync(full));
-      const nanos = stats.mtimeNs < 0n ? 0n : stats.mtimeNs % 1_000_000_000n;
+      // Down to the second before, as struct timespec counts.
+      const nanos = ((stats.mtimeNs % 1_000_000_000n) + 1_000_000_000n) % 1_000_000_000n;
       const device = type === 'char' || type === 'block' ? stats.rdev : 0n;
       found.push({
         path,
@@ -138,13 +142,14 @@ function hash(bytes: Buffer): string {
   return createHash('sha256').update(bytes).digest('hex').slice(0, 16);
 }
 
-/** xorshift32: numbers in [0, 1), the same for the same seed. */
+/** splitmix32: numbers in [0, 1), the same for the same seed. */
 export function random(seed: number): () => number {
-  let state = seed | 1;
+  let state = seed | 0;
   return () => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return (state >>> 0) / 2 ** 32;
+    state = (state + 0x9e3779b9) | 0;
+    let z = state;
+    z = Math.imul(z ^ (z >>> 16), 0x21f0aaad);
+    z = Math.imul(z ^ (z >>> 15), 0x735a2d97);
+    return ((z ^ (z >>> 15)) >>> 0) / 2 ** 32;
   };
 }
