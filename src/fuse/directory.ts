@@ -9,8 +9,8 @@ import { encodedName, type Reply, type Request, TYPE_BITS } from './wire.js';
 const KEPT_LISTS = 32;
 
 export interface DirectoryHooks {
-  /** Writes the fuse_entry_out of a name at a position of the reply. */
-  entry(at: number, parent: NodeId, name: string): void;
+  /** Writes the fuse_entry_out of a name at a position of the reply; returns its inode number. */
+  entry(at: number, parent: NodeId, name: string): number;
   fault(error: unknown, node: NodeId): void;
 }
 
@@ -75,22 +75,23 @@ export class DirectoryReader {
     }
     const head = plus ? ENTRY_OUT : 0;
     if (at + head + ((DIRENT + length + 7) & ~7) > end) return FULL;
+    let ino = entry.node;
     if (plus) {
       try {
-        this.hooks.entry(at, parent, entry.name);
+        ino = this.hooks.entry(at, parent, entry.name);
       } catch (error) {
         // Only this entry's attributes are missing; a stat of it asks again and gets its own error.
         this.reply.zero(at, ENTRY_OUT);
         if (!(error instanceof FsError)) this.hooks.fault(error, entry.node);
       }
     }
-    return this.#putDirent(at + head, entry.node, index, TYPE_BITS[entry.type], entry.name, bytes);
+    return this.#putDirent(at + head, ino, index, TYPE_BITS[entry.type], entry.name, bytes);
   }
 
-  #putDirent(at: number, node: NodeId, index: number, mode: number, name: string, bytes: Buffer | undefined): number {
+  #putDirent(at: number, ino: number, index: number, mode: number, name: string, bytes: Buffer | undefined): number {
     const { reply } = this;
     const length = bytes ? bytes.length : name.length;
-    reply.u64(at, node);
+    reply.u64(at, ino);
     reply.u64(at + 8, index + 1);
     reply.u32(at + 16, length);
     reply.u32(at + 20, mode >> 12);

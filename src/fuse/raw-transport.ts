@@ -51,7 +51,8 @@ const active = new Set<RawMount>();
  */
 function endAll(): void {
   for (const mount of active) {
-    if (!runUmountSync(mount.mountpoint)) process.kill(process.pid, 'SIGKILL');
+    mount.cancel();
+    if (mount.mounted && !runUmountSync(mount.mountpoint)) process.kill(process.pid, 'SIGKILL');
   }
 }
 
@@ -64,7 +65,7 @@ class RawMount implements Mounted {
   readonly #worker: Worker;
   /** The thread has ended, for whatever reason. */
   readonly #ended: Promise<void>;
-  #mounted = false;
+  mounted = false;
   #faults = 0;
   #unmounting: Promise<void> | undefined;
   #on: { ready?: () => void; serving?: () => void } = {};
@@ -116,7 +117,7 @@ class RawMount implements Mounted {
         closeSync(this.#fd);
         reject(new HotlayerError('HL_ERR_BUG', `the thread that serves ${mountpoint} ended early (status ${code})`));
         end();
-        if (this.#mounted && !this.#unmounting) void this.unmount().catch(() => {});
+        if (this.mounted && !this.#unmounting) void this.unmount().catch(() => {});
       });
     });
     // Whoever does not look at `closed` must not die of it.
@@ -136,7 +137,7 @@ class RawMount implements Mounted {
     active.add(this);
     const { allowOther = true, name = 'hotlayer' } = this.#options;
     await runMount({ mountpoint: this.mountpoint, name, allowOther }, this.#fd);
-    this.#mounted = true;
+    this.mounted = true;
     Atomics.store(this.#phase, 0, PHASE.mounted);
     Atomics.notify(this.#phase, 0);
     await this.#orFailure(serving);
@@ -144,11 +145,16 @@ class RawMount implements Mounted {
 
   /** After a failed start: lets the thread and the descriptor go. */
   async abandon(): Promise<void> {
-    Atomics.store(this.#phase, 0, PHASE.cancelled);
-    Atomics.notify(this.#phase, 0);
-    if (this.#mounted) await this.unmount().catch(() => {});
+    this.cancel();
+    if (this.mounted) await this.unmount().catch(() => {});
     await this.#ended;
     this.#forget();
+  }
+
+  /** A thread that still waits for the mount stops waiting. */
+  cancel(): void {
+    Atomics.store(this.#phase, 0, PHASE.cancelled);
+    Atomics.notify(this.#phase, 0);
   }
 
   unmount(): Promise<void> {
@@ -202,7 +208,7 @@ class RawMount implements Mounted {
   async #orFailure(step: Promise<void>): Promise<void> {
     const ended = this.closed.then(() => {
       throw new HotlayerError('HL_ERR_MACHINE', `the mount on ${this.mountpoint} ended before it was ready`, {
-        hint: 'something unmounted it at once, or the kernel speaks a FUSE protocol older than 7.31 (Linux 5.4)',
+        hint: 'something else unmounted it at once: look for a watcher of /proc/mounts',
       });
     });
     await Promise.race([step, ended]);

@@ -76,6 +76,9 @@ function serve(server: FuseServer): void {
     const started = server.init !== undefined;
     const length = server.handle();
     if (length > 0) send(server, length);
+    if (server.refusal !== undefined) {
+      throw new HotlayerError('HL_ERR_MACHINE', server.refusal, { hint: 'use Linux 5.4 or newer' });
+    }
     if (!started && server.init) {
       say({ kind: 'serving', minor: server.init.minor, maxReadahead: server.init.maxReadahead });
     }

@@ -52,8 +52,8 @@ export class FuseServer {
   readonly reply = new Reply();
   /** What INIT agreed on; undefined before. */
   init: InitChoice | undefined;
-  /** True after DESTROY: no request follows. */
-  destroyed = false;
+  /** Why INIT was answered with an error: nothing works after it. */
+  refusal: string | undefined;
   readonly #fs: RootFs;
   readonly #directories: DirectoryReader;
   readonly #ttl: number;
@@ -124,9 +124,7 @@ export class FuseServer {
       case OP.INIT:
         return this.#initialize();
       case OP.RELEASEDIR:
-        return reply.finish(request, 0);
       case OP.DESTROY:
-        this.destroyed = true;
         return reply.finish(request, 0);
       case OP.INTERRUPT:
       case OP.NOTIFY_REPLY:
@@ -167,7 +165,10 @@ export class FuseServer {
     reply.u32(OUT_HEADER, FUSE_MAJOR);
     // A newer major: answer with ours, and the kernel sends INIT again in our words.
     if (offer.major > FUSE_MAJOR) return reply.finish(request, INIT_OUT);
-    if (offer.major < FUSE_MAJOR || offer.minor < FUSE_MINOR_MIN) return reply.fail(request, EPROTO);
+    if (offer.major < FUSE_MAJOR || offer.minor < FUSE_MINOR_MIN) {
+      this.refusal = `the kernel speaks FUSE ${offer.major}.${offer.minor}, expected at least ${FUSE_MAJOR}.${FUSE_MINOR_MIN}`;
+      return reply.fail(request, EPROTO);
+    }
     const choice = negotiateInit(offer, this.#options);
     this.init = choice;
     reply.u32(OUT_HEADER + 4, choice.minor);
@@ -196,7 +197,7 @@ export class FuseServer {
   }
 
   /** struct fuse_entry_out of a name; from here on the kernel holds one more reference to its node. */
-  #putEntry(at: number, parent: NodeId, name: string): void {
+  #putEntry(at: number, parent: NodeId, name: string): number {
     const { reply } = this;
     const attr = this.#fs.lookup(parent, name, this.request.caller);
     reply.u64(at, attr.ino);
@@ -204,6 +205,7 @@ export class FuseServer {
     reply.timeout(at + 16, at + 32, this.#ttl);
     reply.timeout(at + 24, at + 36, this.#ttl);
     reply.attr(at + 40, attr, this.#mapUid(attr.uid), this.#mapGid(attr.gid));
+    return attr.ino;
   }
 
   #getattr(): number {

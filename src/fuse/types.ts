@@ -29,7 +29,10 @@ export interface MountOptions {
   readonly args: unknown;
   /** Shown as the source in /proc/mounts. */
   readonly name?: string;
-  /** Readahead that the kernel may do, bytes: 0 gives page-exact reads (`exact`), absent the kernel's default. */
+  /**
+   * Readahead that the kernel may do, bytes. 0 (`exact`): a READ for each page a process touches, and no other.
+   * Absent (`fast`): the kernel's default, usually 128 KiB, which is also the most: a bigger number changes nothing.
+   */
   readonly maxReadahead?: number;
   /** False: each stat is a look-up that the file system sees. Default true. */
   readonly readdirplus?: boolean;

@@ -1,5 +1,5 @@
 // What the mounting thread and the serving thread say to each other.
-import { type ErrorCode, type ErrorContext, HotlayerError } from '../errors.js';
+import { type ErrorCode, type ErrorContext, errnoOf, HotlayerError } from '../errors.js';
 import type { FsFault } from './types.js';
 
 /** workerData of raw-worker.ts. */
@@ -39,7 +39,7 @@ export function toPlainError(error: unknown): PlainError {
   return {
     message: error instanceof Error ? error.message : String(error),
     stack: error instanceof Error ? error.stack : undefined,
-    code: known?.code,
+    code: known?.code ?? (errnoOf(error) ? 'HL_ERR_IO' : undefined),
     hint: known?.hint,
     context: known?.context,
   };

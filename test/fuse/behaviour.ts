@@ -303,6 +303,20 @@ export function behaviourSuite({ transport, realRoot }: BehaviourOptions): void 
     });
   });
 
+  test('an open for execution is told apart from one for reading', async () => {
+    const nodes = programNodes('/bin/true', 'true');
+    const log = await observe({ nodes }, (path) => {
+      output(join(path, 'true'), []);
+      output('cat', [join(path, 'true')]);
+    });
+    const opens = log.filter((entry) => entry.op === 'open' && entry.path === '/true');
+    const FMODE_EXEC = 0x20; // include/linux/fs.h
+    assert.deepEqual(
+      opens.map(({ flags }) => flags! & FMODE_EXEC),
+      [FMODE_EXEC, 0],
+    );
+  });
+
   for (const readdirplus of [true, false]) {
     test(`a directory of 100,000 entries, readdirplus ${readdirplus ? 'on' : 'off'}`, () =>
       withFs(

@@ -207,6 +207,53 @@ function tests(): void {
     }
   });
 
+  test('a serving thread that dies takes its mount with it, and says so', async () => {
+    const path = mkdtempSync(join(tmpdir(), 'hotlayer-fuse-'));
+    const code = `import { createFs as make } from '${memoryFsModule}';
+      export function createFs(a) { const fs = make(a); fs.lookup = () => process.exit(3); return fs; }`;
+    const module = `data:text/javascript,${encodeURIComponent(code)}`;
+    try {
+      const mounted = await rawTransport.mount({ mountpoint: path, module, args: { nodes: [] } });
+      const { status, stderr } = await within(
+        5_000,
+        'stat',
+        ended(spawn('stat', [`${path}/x`], { stdio: ['ignore', 'ignore', 'pipe'] })),
+      );
+      assert.equal(status, 1, stderr);
+      await assert.rejects(within(5_000, 'closed', mounted.closed), { code: 'HL_ERR_BUG', message: /status 3/ });
+      await within(5_000, 'unmount', mounted.unmount());
+      assert.deepEqual(mountLines(path), []);
+    } finally {
+      rmdirSync(path);
+    }
+  });
+
+  test('several mounts of one process do not disturb each other', () =>
+    withMount(rawTransport, { nodes: [{ path: 'f', type: 'reg', content: { text: 'one' } }] }, async (one) => {
+      await withMount(rawTransport, { nodes: [{ path: 'f', type: 'reg', content: { text: 'two' } }] }, (two) => {
+        assert.equal(readFileSync(join(one.path, 'f'), 'utf8') + readFileSync(join(two.path, 'f'), 'utf8'), 'onetwo');
+      });
+      assert.equal(command('cat', [join(one.path, 'f')]).stdout, 'one');
+      assert.equal((await one.end()).log.filter((entry) => entry.op === 'read').length, 1, 'the page cache is shared');
+    }));
+
+  test('without onFault the first defect is a process warning', async () => {
+    const warned = new Promise<Error>((resolve) => process.once('warning', resolve));
+    await withMount(
+      rawTransport,
+      { nodes: [{ path: 'bad', type: 'reg', broken: 'throws', content: { text: 'x' } }] },
+      ({ path }) => {
+        assert.equal(
+          errnoFrom(() => readFileSync(join(path, 'bad'))),
+          'EIO',
+        );
+      },
+    );
+    const warning = (await within(5_000, 'warning', warned)) as Error & { code?: string };
+    assert.equal(warning.code, 'HL_WARN_FS_FAULT');
+    assert.match(warning.message, /READ failed .* told to break/);
+  });
+
   test('without rights to mount or to open /dev/fuse: HL_ERR_MACHINE and what to do', { skip: !isRealRoot() }, () => {
     const path = mkdtempSync(join(tmpdir(), 'hotlayer-fuse-'));
     const index = new URL('../../src/fuse/index.js', import.meta.url).href;

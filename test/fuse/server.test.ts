@@ -107,6 +107,7 @@ test('INIT options: page-exact reads, no readdirplus, older and newer kernels', 
   assert.equal(negotiateInit(offer, { readdirplus: false }).flags & plus, 0);
   const kernel = new Kernel([]);
   assert.equal(kernel.ask(OP.INIT, 0, struct([4, 7], [4, 30], [4, 0], [4, 0]))?.errno, 71, 'too old');
+  assert.match(kernel.server.refusal ?? '', /speaks FUSE 7\.30, expected at least 7\.31/);
   assert.equal(kernel.server.init, undefined);
   const newer = kernel.must(OP.INIT, 0, struct([4, 8], [4, 0], [4, 0], [4, 0]));
   assert.equal(newer.readUInt32LE(0), 7);

@@ -1,7 +1,6 @@
 // Runs a test file inside a private mount namespace: the file starts itself again through unshare(1), and the copy's
 // results flow into the same report. What it mounts is gone when it ends, however it ends.
-import { spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { type SpawnSyncOptions, spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { probeFuse, UNSHARE } from '../../src/fuse/index.js';
 
@@ -14,8 +13,8 @@ const INSIDE = 'HOTLAYER_TEST_NAMESPACE';
 const NOBODY = '65534';
 
 /**
- * A private /dev/fuse that everybody may open ($1: a directory to put it), then the rest of the command as nobody.
- * The node must lie on a file system that allows devices, and be bound in this namespace only.
+ * A private /dev/fuse that everybody may open, then the command in "$@" as nobody. The node has to lie on a file
+ * system that allows devices; the tmpfs and the bind mount exist in this namespace only.
  */
 const AS_NOBODY = `set -e
 mount -t tmpfs -o mode=755 hotlayer-test /mnt
@@ -32,24 +31,35 @@ export function namespaceCommand(kind: NamespaceKind, argv: readonly string[]): 
 }
 
 /**
- * Call it before any test is declared: `if (!(await enterNamespace(import.meta.url, 'mount'))) …` is not needed, the
- * outer process never returns from it. Returns undefined inside the namespace, or a reason why the tests of the
- * file cannot run on this machine (then declare them skipped with it). With HOTLAYER_REQUIRE_E2E=1 a reason throws.
+ * Call it before any test is declared. The first process starts the file again inside the namespace and does not
+ * return. Returns undefined inside, or the reason why this machine cannot run the file's tests: declare them
+ * skipped with it. With HOTLAYER_REQUIRE_E2E=1 a reason is an error.
  */
 export function enterNamespace(testFile: string, kind: NamespaceKind): string | undefined {
   if (process.env[INSIDE] === kind) return undefined;
-  const probe = probeFuse();
-  if (!probe.ok) {
-    const reason = `${probe.detail}; ${probe.mend ?? ''}`;
+  const reason = whyNot(kind);
+  if (reason !== undefined) {
     if (process.env.HOTLAYER_REQUIRE_E2E === '1') throw new Error(`FUSE is required here: ${reason}`);
     return reason;
   }
-  if (kind === 'rootless' && process.getuid!() === 0 && !existsSync('/mnt')) return 'there is no /mnt to prepare in';
-  const [program, ...args] = namespaceCommand(kind, [process.execPath, ...process.execArgv, fileURLToPath(testFile)]);
   const env = { ...process.env, [INSIDE]: kind, TMPDIR: '/tmp' };
-  const { status, error } = spawnSync(program!, args, { stdio: 'inherit', env });
+  const argv = [process.execPath, ...process.execArgv, fileURLToPath(testFile)];
+  const { status, error } = start(namespaceCommand(kind, argv), { stdio: 'inherit', env });
   if (error) throw error;
   process.exit(status ?? 1);
+}
+
+function whyNot(kind: NamespaceKind): string | undefined {
+  const probe = probeFuse();
+  if (!probe.ok) return `${probe.detail}; ${probe.mend ?? ''}`;
+  const { status, stderr } = start(namespaceCommand(kind, ['test', '-w', '/dev/fuse']), { encoding: 'utf8' });
+  return status === 0
+    ? undefined
+    : `no ${kind} namespace here: ${String(stderr).trim() || '/dev/fuse is closed in it'}`;
+}
+
+function start([program, ...args]: readonly string[], options: SpawnSyncOptions) {
+  return spawnSync(program!, args, options);
 }
 
 /** True where device nodes, foreign owners and the like can be tested. */
