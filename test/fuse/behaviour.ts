@@ -30,7 +30,7 @@ import { test } from 'node:test';
 import type { FsFault, FuseTransport, MountOptions } from '../../src/fuse/index.js';
 import { pathToBytes } from '../../src/paths.js';
 import { ERRNO } from '../../src/rootfs/types.js';
-import { type MemoryFsArgs, type NodeSpec, patternBytes } from '../support/memory-fs.js';
+import { type MemoryFsArgs, memoryFsModule, type NodeSpec, patternBytes } from '../support/memory-fs.js';
 import { command, errnoFrom, mountLines, output, type TestMount, withMount } from '../support/mount.js';
 
 export interface BehaviourOptions {
@@ -454,6 +454,39 @@ m = mmap.mmap(fd, 0, prot=mmap.PROT_READ); assert m[300001] >= 0`;
     assert.equal(await lookups('-f', true), 50);
     assert.equal(await lookups('-f', false), 0);
     assert.equal(await lookups('-l', false), 50);
+  });
+
+  test('the kernel gives back the references of a node it drops, and only those', async () => {
+    // A name that is there once: at the second look-up (ttl 0 makes each stat one) the kernel drops the node.
+    const code = `import { createFs as make, closeFs } from '${memoryFsModule}';
+      import { FsError } from '${new URL('../../src/rootfs/types.js', import.meta.url).href}';
+      export { closeFs };
+      export function createFs(args) {
+        const fs = make(args);
+        const lookup = fs.lookup.bind(fs);
+        let seen = 0;
+        fs.lookup = (parent, name, caller) => {
+          if (name === 'gone' && seen++ >= 3) throw new FsError(2);
+          return lookup(parent, name, caller);
+        };
+        return fs;
+      }`;
+    const module = `data:text/javascript,${encodeURIComponent(code)}`;
+    const nodes: NodeSpec[] = ['gone', 'kept'].map((path) => ({ path, ...FILE }));
+    await withFs(
+      { nodes },
+      async (mount) => {
+        for (let i = 0; i < 3; i++) for (const name of ['gone', 'kept']) statSync(join(mount.path, name));
+        assert.equal(
+          errnoFrom(() => statSync(join(mount.path, 'gone'))),
+          'ENOENT',
+        );
+        statSync(join(mount.path, 'kept')); // a FORGET has no reply: whatever is asked next comes after it
+        const { forgets, references } = await mount.end();
+        assert.deepEqual({ forgets, references }, { forgets: 3, references: 4 });
+      },
+      { module, ttlSeconds: 0 },
+    );
   });
 
   test('a defect of the file system: EIO for its reader, a report, and the mount goes on', async () => {
