@@ -1,6 +1,17 @@
 // New layers, and the proof that nothing else changed.
 export type { Check, CheckId, Exception, Mismatch, VerifyReport } from './findings.js';
 export {
+  type BlobInspection,
+  type EntryInspection,
+  type ImageInspection,
+  type InspectOptions,
+  inspectBlob,
+  inspectImage,
+  type LayerInspection,
+  type StargzInspection,
+  type TouchedInspection,
+} from './inspect.js';
+export {
   type LayerWarning,
   type OptimizedLayerResult,
   type OptimizeOptions,

@@ -21,6 +21,8 @@ import { checkPlanFits } from './plan-fit.js';
 import type { OnProgress } from './progress.js';
 import { rulingOf } from './ruling.js';
 
+export type { Check, CheckId, Exception, Mismatch, VerifyReport } from './findings.js';
+
 export interface VerifyOptions {
   /** What the optimized image was made from: each planned path must be before the landmark, nothing else may be. */
   readonly plan?: Plan | undefined;
