@@ -2,7 +2,15 @@
 // merged layers or from a file system that is not being served (a plain directory).
 
 import type { Tree } from '../rootfs/tree.js';
-import { type Attr, FsError, type NodeId, type NodeType, ROOT_NODE, type RootFs } from '../rootfs/types.js';
+import {
+  type Attr,
+  type DirEntry,
+  FsError,
+  type NodeId,
+  type NodeType,
+  ROOT_NODE,
+  type RootFs,
+} from '../rootfs/types.js';
 import type { Bytes } from '../units.js';
 import type { ProfileFile } from './types.js';
 
@@ -49,21 +57,26 @@ export function viewOfFs(fs: RootFs): TreeView {
   const nodes = new Map<string, { readonly id: NodeId; readonly node: ViewNode } | undefined>();
   let totals: { files: number; bytes: Bytes } | undefined;
 
-  function describe(attr: Attr): { id: NodeId; node: ViewNode } {
-    return { id: attr.ino, node: { path: fs.pathOf(attr.ino), type: typeOf(attr.type), size: sizeOf(attr) } };
+  /** By node: a directory on disk does not know all the names of a file, so the first one asked for is the canonical one. */
+  const canonical = new Map<NodeId, string>();
+
+  function describe(attr: Attr, path: string): { id: NodeId; node: ViewNode } {
+    const { ino } = attr;
+    if (!canonical.has(ino)) canonical.set(ino, path);
+    return { id: ino, node: { path: canonical.get(ino)!, type: typeOf(attr.type), size: sizeOf(attr) } };
   }
 
   function find(path: string): { readonly id: NodeId; readonly node: ViewNode } | undefined {
     if (nodes.has(path)) return nodes.get(path);
     let found: { readonly id: NodeId; readonly node: ViewNode } | undefined;
     if (path === '/') {
-      found = describe(fs.getattr(ROOT_NODE, NOBODY));
+      found = describe(fs.getattr(ROOT_NODE, NOBODY), path);
     } else {
       const slash = path.lastIndexOf('/');
       const parent = find(slash === 0 ? '/' : path.slice(0, slash));
       if (parent?.node.type === 'dir') {
         try {
-          found = describe(fs.lookup(parent.id, path.slice(slash + 1), NOBODY));
+          found = describe(fs.lookup(parent.id, path.slice(slash + 1), NOBODY), path);
         } catch (error) {
           if (!(error instanceof FsError)) throw error;
         }
@@ -82,17 +95,44 @@ export function viewOfFs(fs: RootFs): TreeView {
   };
 }
 
+/** Names are looked up one by one, because listings of a directory on disk do not say which node a name is. */
 function countFiles(fs: RootFs): { files: number; bytes: Bytes } {
-  const seen = new Set<NodeId>();
+  const linked = new Set<NodeId>();
   const open: NodeId[] = [ROOT_NODE];
+  let files = 0;
   let bytes = 0;
   for (let directory = open.pop(); directory !== undefined; directory = open.pop()) {
-    for (const entry of fs.readdir(directory, NOBODY)) {
-      if (entry.type === 'dir') open.push(entry.node);
-      if (entry.type !== 'reg' || seen.has(entry.node)) continue;
-      seen.add(entry.node);
-      bytes += fs.getattr(entry.node, NOBODY).size;
+    for (const { name } of listOf(fs, directory)) {
+      const attr = lookUp(fs, directory, name);
+      if (attr?.type === 'dir') open.push(attr.ino);
+      if (attr?.type === 'reg' && !linked.has(attr.ino)) {
+        files += 1;
+        bytes += attr.size;
+        if (attr.nlink > 1) linked.add(attr.ino);
+      }
+      // Directories are still to be listed, and a file with other names must keep its node to be known again.
+      if (attr && attr.type !== 'dir' && attr.nlink === 1) fs.forget?.(attr.ino, 1);
     }
+    if (directory !== ROOT_NODE) fs.forget?.(directory, 1);
   }
-  return { files: seen.size, bytes };
+  return { files, bytes };
+}
+
+/** Empty for what cannot be listed: a directory that has gone, or is not ours to read. */
+function listOf(fs: RootFs, directory: NodeId): readonly DirEntry[] {
+  try {
+    return fs.readdir(directory, NOBODY);
+  } catch (error) {
+    if (error instanceof FsError) return [];
+    throw error;
+  }
+}
+
+function lookUp(fs: RootFs, directory: NodeId, name: string): Attr | undefined {
+  try {
+    return fs.lookup(directory, name, NOBODY);
+  } catch (error) {
+    if (error instanceof FsError) return undefined;
+    throw error;
+  }
 }

@@ -215,7 +215,8 @@ test('a plain directory has no layers', () => {
   });
   const plain: TreeView = viewOfFs(fs);
   assert.deepEqual(plain.totals(), { files: 1, bytes: 5 });
-  assert.deepEqual(plain.at('/a/c'), { path: '/a/b', type: 'reg', size: 5 });
+  assert.deepEqual(plain.at('/a/c'), { path: '/a/c', type: 'reg', size: 5 });
+  assert.deepEqual(plain.at('/a/b'), plain.at('/a/c'), 'the first name asked for stands for all');
   assert.deepEqual(plain.at('/d'), { path: '/d', type: 'symlink', size: 0 });
   assert.deepEqual(plain.at('/'), { path: '/', type: 'dir', size: 0 });
   for (const path of ['/d/b', '/a/b/c', '/x', 'a']) assert.equal(plain.at(path), undefined, path);
