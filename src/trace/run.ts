@@ -8,6 +8,7 @@ import {
   formatReadyRule,
   type ProcessSpec,
   type ReadyRule,
+  runSession,
   type SessionHooks,
   type SessionResult,
   type SessionSpec,
@@ -49,8 +50,8 @@ export interface RunOptions {
   readonly stopSignal?: string | undefined;
   readonly readonlyRoot?: boolean | undefined;
   readonly hooks?: SessionHooks | undefined;
-  /** Absent: the built-in runner. */
-  readonly session: SessionRunner;
+  /** Absent: the built-in runner (container/run-session.ts). */
+  readonly session?: SessionRunner | undefined;
 }
 
 export interface TracedRun {
@@ -82,7 +83,7 @@ export async function traceRun(
   }
   const t0 = process.hrtime.bigint();
   try {
-    const result = await options.session(sessionSpec(source, fd, t0, dir, options), options.hooks);
+    const result = await (options.session ?? runSession)(sessionSpec(source, fd, t0, dir, options), options.hooks);
     const header = headerOf(source, options);
     const zero = Number(result.startedAt - t0);
     const end = await finishTrace(raw, path, header, zero, (events, cutOff) => endOf(result, events, cutOff));
