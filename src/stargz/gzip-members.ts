@@ -198,8 +198,14 @@ function hex(value: number): string {
 
 let table: Uint32Array | undefined;
 
-/** CRC-32 of RFC 1952 section 8. Node has it since 20.15; before that, byte by byte. */
-export function crc32(bytes: Uint8Array, seed = 0, native = (zlib as { crc32?: typeof zlib.crc32 }).crc32): number {
+type Crc32 = (bytes: Uint8Array, seed?: number) => number;
+
+/** CRC-32 of RFC 1952 section 8. Node has it since 20.15; before that (and with `native` null), byte by byte. */
+export function crc32(
+  bytes: Uint8Array,
+  seed = 0,
+  native: Crc32 | null | undefined = (zlib as { crc32?: Crc32 }).crc32,
+): number {
   if (native) return native(bytes, seed);
   table ??= Uint32Array.from({ length: 256 }, (_, n) => {
     let c = n;
