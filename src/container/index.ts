@@ -2,6 +2,7 @@
 
 export { refuseTakenPorts } from './listening.js';
 export { type GroupEntry, type Identity, type PasswdEntry, parseGroup, parsePasswd, resolveUser } from './passwd.js';
+export { type Check, probeMachine } from './probe.js';
 export { DEFAULT_PATH, makeProcessSpec, mergeEnv, type ProcessOverrides, parseEnvFile } from './process-spec.js';
 export { formatReadyRule, parseReadyRule } from './ready.js';
 export { runSession } from './run-session.js';

@@ -106,17 +106,23 @@ export const EXEC_FAILED = /^hotlayer: (?:line )?\d+: (?:exec: |cd: )?/;
 /** What a shell can hold as a variable (POSIX: Name). */
 const NAME = /^[A-Za-z_][A-Za-z0-9_]*$/;
 
-/** Exports of the variables, sourced by stage 2, and the names that a shell cannot pass on. */
-export function variableScript(env: readonly string[]): { readonly text: string; readonly refused: readonly string[] } {
+/**
+ * Exports of the variables, sourced by stage 2.
+ * `unnameable`: lines that no shell can export, like `spring.port=1`; some can still pass them on (shell.ts).
+ */
+export function variableScript(env: readonly string[]): {
+  readonly text: string;
+  readonly unnameable: readonly string[];
+} {
   const lines: string[] = [];
-  const refused: string[] = [];
+  const unnameable: string[] = [];
   for (const line of env) {
     const name = line.slice(0, line.indexOf('='));
-    if (!NAME.test(name)) refused.push(name);
+    if (!NAME.test(name)) unnameable.push(line);
     // "command": a variable that bash keeps to itself is then no reason to exit.
     else if (name !== 'PWD' && name !== 'OLDPWD') lines.push(`command export ${quote(line)}`);
   }
-  return { text: `${lines.join('\n')}\n`, refused };
+  return { text: `${lines.join('\n')}\n`, unnameable };
 }
 
 /** From the namespaces' root to the container's user. The order is the kernel's: groups while there is CAP_SETGID, uid last. */

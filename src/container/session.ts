@@ -7,7 +7,7 @@ import { type LaunchPlan, launchCommand, variableScript } from './launch.js';
 import type { Stream } from './output.js';
 import type { Identity } from './passwd.js';
 import { furnish, type Layout, makeLayout, mountRoot, switchRoot } from './root.js';
-import { plainShell, runScript, script } from './shell.js';
+import { runScript, script, shellFor } from './shell.js';
 import { parseSignal } from './signals.js';
 import { findTools, type Tools } from './tools.js';
 import type { SessionResult, SessionSpec } from './types.js';
@@ -104,8 +104,10 @@ async function prepare(
     warnings.push(`without root, the supplementary groups ${identity.groups.join(', ')} are missing`);
   }
   const variables = variableScript(withHome(spec.process.env, identity));
-  for (const name of variables.refused) {
-    warnings.push(`environment variable "${name}" is missing: a shell cannot pass on a name like that`);
+  const { shell, env } = shellFor(tools, variables.unnameable);
+  if (!shell.keepsAll) {
+    const names = variables.unnameable.map((line) => line.slice(0, line.indexOf('='))).join(', ');
+    warnings.push(`environment variables that only bash can pass on are missing, and there is no bash: ${names}`);
   }
   const pipes = { stdout: `${dir}/stdout`, stderr: `${dir}/stderr` };
   writeFileSync(`${dir}/variables`, variables.text, { mode: 0o644 });
@@ -122,7 +124,7 @@ async function prepare(
     maskProc: !namespace.inner,
     cgroup2: / \/sys\/fs\/cgroup .* - cgroup2 /.test(readFileSync('/proc/self/mountinfo', 'utf8')),
   };
-  const workload = new Workload(launchCommand(plan, tools, plainShell(tools)), pipes, onOutput);
+  const workload = new Workload(launchCommand(plan, tools, shell.path), env, pipes, onOutput);
   onWorkload(workload);
   warnings.push(...(await workload.prepared()));
   await switchRoot(tools, workload.pid, layout.root);

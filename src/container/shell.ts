@@ -81,9 +81,15 @@ export function run(program: string, args: readonly string[], cwd = '/'): Promis
 }
 
 /**
- * The shell that starts the workload. It exports the image's variables: dash and busybox have no variables that may
- * not be set, bash has some (UID, PPID), and reads locale files of the image when LANG is set.
+ * The shell that turns into the workload, and what it is started with. dash and busybox let every variable be exported,
+ * but drop what they find in their environment under a name that is not one; bash passes such lines on.
  */
-export function plainShell(tools: Tools): string {
-  return findTool('dash') ?? tools.sh;
+export function shellFor(tools: Tools, unnameable: readonly string[]) {
+  const bash = unnameable.length > 0 ? findTool('bash') : undefined;
+  if (bash === undefined) {
+    const path = findTool('dash') ?? tools.sh;
+    return { shell: { path, keepsAll: unnameable.length === 0 }, env: toolEnv() };
+  }
+  const extra = unnameable.map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]);
+  return { shell: { path: bash, keepsAll: true }, env: { ...toolEnv(), ...Object.fromEntries(extra) } };
 }

@@ -4,7 +4,7 @@ import { closeSync, constants, openSync, readFileSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { HotlayerError } from '../errors.js';
 import { Output, type Stream } from './output.js';
-import { toolEnv, warningsIn } from './shell.js';
+import { warningsIn } from './shell.js';
 import { firstProcessNotices } from './signals.js';
 
 export interface Ended {
@@ -32,8 +32,16 @@ export class Workload {
   #started = false;
   #pid = 0;
 
-  /** @param onOutput gets what the workload prints, from `start` on */
-  constructor(command: readonly string[], pipes: Pipes, onOutput: (chunk: Buffer, stream: Stream) => void) {
+  /**
+   * @param command as launch.ts makes it @param env of its helpers, not of the workload
+   * @param onOutput gets what the workload prints, from `start` on
+   */
+  constructor(
+    command: readonly string[],
+    env: Readonly<Record<string, string>>,
+    pipes: Pipes,
+    onOutput: (chunk: Buffer, stream: Stream) => void,
+  ) {
     const [program, ...args] = command;
     const streams = [
       this.#open(pipes.stdout, 'stdout', onOutput),
@@ -41,7 +49,7 @@ export class Workload {
     ] as const;
     this.#child = spawn(program!, args, {
       cwd: '/',
-      env: toolEnv(),
+      env,
       stdio: ['ignore', streams[0].write, streams[1].write, 'pipe'],
     });
     for (const { write } of streams) closeSync(write);
