@@ -42,7 +42,9 @@ function imports(): Import[] {
   );
   return files.flatMap((file) => {
     const text = readFileSync(join(SRC, file), 'utf8');
-    const specifiers = [...text.matchAll(/(?:\bfrom\s+|\bimport\s*\(\s*|^import\s+)'([^']+)'/gm)].map((m) => m[1]!);
+    const statements = text.matchAll(/^(?:import|export)\b(?:[^;'"`]*\bfrom)?\s*'([^']+)'/gm);
+    const dynamic = text.matchAll(/\bimport\(\s*'([^']+)'/g);
+    const specifiers = [...statements, ...dynamic].map((m) => m[1]!);
     return specifiers.map((to) => ({ from: file, to }));
   });
 }

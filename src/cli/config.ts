@@ -1,0 +1,136 @@
+// The config file: hotlayer.config.json in this directory or one above. Top-level keys are flags of every command,
+// keys under a command's name are its own; both are written as the long flag: { "tmpdir": "…", "profile": { "runs": 5 } }.
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import type { Command, Option } from 'commander';
+import { HotlayerError } from '../errors.js';
+
+const NAME = 'hotlayer.config.json';
+
+function findConfig(argv: readonly string[], cwd: string): string | undefined {
+  const end = argv.indexOf('--');
+  const flags = end < 0 ? argv : argv.slice(0, end);
+  const at = flags.findIndex((a) => a === '--config' || a.startsWith('--config='));
+  if (at >= 0)
+    return resolve(cwd, flags[at]!.includes('=') ? flags[at]!.slice('--config='.length) : (flags[at + 1] ?? ''));
+  for (let dir = cwd; ; dir = dirname(dir)) {
+    if (existsSync(join(dir, NAME))) return join(dir, NAME);
+    if (dir === dirname(dir)) return undefined;
+  }
+}
+
+/** Sets what the file says on the program's commands, below flags and environment. @throws HL_ERR_USAGE */
+export function applyConfigFile(program: Command, argv: readonly string[], cwd = process.cwd()): void {
+  const file = findConfig(argv, cwd);
+  if (file === undefined) return;
+  const config = readConfig(file);
+  const commands = program.commands.map((c) => c.name());
+  for (const command of program.commands) {
+    const own = config[command.name()] ?? {};
+    if (!isRecord(own)) throw wrong(file, `"${command.name()}" is not an object`);
+    for (const [key, value] of Object.entries(own)) {
+      const option = optionOf(command, key);
+      if (!option)
+        throw wrong(
+          file,
+          `"${command.name()}.${key}" is not a flag of ${command.name()}`,
+          suggest(key, longNames(command)),
+        );
+      set(command, option, value, `${command.name()}.${key}`, file);
+    }
+  }
+  for (const [key, value] of Object.entries(config)) {
+    if (commands.includes(key) || key === '$schema') continue;
+    const takers = program.commands.filter(
+      (c) =>
+        optionOf(c, key) && !(c.name() in config && isRecord(config[c.name()]) && key in (config[c.name()] as object)),
+    );
+    if (!program.commands.some((c) => optionOf(c, key))) {
+      throw wrong(
+        file,
+        `"${key}" is neither a command nor a flag`,
+        suggest(key, [...commands, ...program.commands.flatMap(longNames)]),
+      );
+    }
+    for (const command of takers) set(command, optionOf(command, key)!, value, key, file);
+  }
+}
+
+function readConfig(file: string): Record<string, unknown> {
+  let value: unknown;
+  try {
+    value = JSON.parse(readFileSync(file, 'utf8'));
+  } catch (cause) {
+    throw wrong(file, (cause as Error).message);
+  }
+  if (!isRecord(value)) throw wrong(file, 'it is not a JSON object');
+  return value;
+}
+
+/** The flag a key names; a key is the long name without dashes, `no-` included or as `false`. */
+function optionOf(command: Command, key: string): Option | undefined {
+  return command.options.find((o) => o.long === `--${key}` || (o.negate && o.long === `--no-${key}`));
+}
+
+function longNames(command: Command): string[] {
+  return command.options.flatMap((o) => (o.long ? [o.long.slice(2)] : []));
+}
+
+function set(command: Command, option: Option, value: unknown, key: string, file: string): void {
+  const isFlag = !option.required && !option.optional;
+  if (isFlag !== (typeof value === 'boolean'))
+    throw wrong(file, `"${key}" is ${JSON.stringify(value)}; expected ${isFlag ? 'true or false' : 'a value'}`);
+  let final: unknown = value;
+  if (!isFlag) {
+    const repeatable = Array.isArray(value);
+    for (const item of repeatable ? value : [value]) {
+      if (typeof item !== 'string' && typeof item !== 'number')
+        throw wrong(file, `"${key}" is ${JSON.stringify(value)}; expected text or a number`);
+      try {
+        if (option.argChoices && !option.argChoices.includes(String(item)))
+          throw new Error(`expected one of ${option.argChoices.join(', ')}`);
+        const previous = final === value ? undefined : final;
+        final = option.argChoices
+          ? String(item)
+          : option.parseArg
+            ? option.parseArg(String(item), previous as never)
+            : String(item);
+      } catch (cause) {
+        throw wrong(file, `"${key}": ${JSON.stringify(item)} – ${(cause as Error).message}`);
+      }
+    }
+  } else if (option.negate && option.long === `--no-${key.split('.').at(-1)}`) {
+    final = value;
+  }
+  command.setOptionValueWithSource(option.attributeName(), final, 'config');
+}
+
+function wrong(file: string, what: string, hint?: string): HotlayerError {
+  return new HotlayerError('HL_ERR_USAGE', `config file ${file}: ${what}`, hint ? { hint } : {});
+}
+
+/** "did you mean …": the nearest name by edit distance, if it is near. */
+function suggest(word: string, names: readonly string[]): string | undefined {
+  const ranked = [...new Set(names)]
+    .map((name) => ({ name, distance: editDistance(word, name) }))
+    .sort((a, b) => a.distance - b.distance);
+  const best = ranked[0];
+  return best && best.distance <= Math.max(2, word.length / 3) ? `did you mean "${best.name}"?` : undefined;
+}
+
+/** Levenshtein distance, two rows. */
+export function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      next[j] = Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1));
+    }
+    row = next;
+  }
+  return row[b.length]!;
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

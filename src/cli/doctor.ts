@@ -1,0 +1,32 @@
+// `hotlayer doctor`: what this machine can do, and the mend for what it cannot.
+import type { Command } from 'commander';
+import { probeMachine } from '../container/probe.js';
+import { EXIT } from '../errors.js';
+import type { GlobalFlags } from './flags.js';
+import type { Register } from './main.js';
+import { table } from './table.js';
+
+export function addDoctor(program: Command, register: Register): void {
+  const command = program
+    .command('doctor')
+    .description('check what this machine can do, with the mend for what it cannot')
+    .summary('what this machine can do, and the mend for what it cannot');
+  register<GlobalFlags>(command, async ({ out, tmpdir }) => {
+    const checks = await probeMachine(tmpdir);
+    const ok = checks.every((check) => check.ok);
+    out.document({ ok, checks });
+    const mark = (ok: boolean): string => (ok ? out.paint('green', 'ok') : out.paint('red', 'FAIL'));
+    const rows = checks.flatMap((check) => [
+      [mark(check.ok), check.label, check.detail],
+      ...(check.ok || !check.mend ? [] : [['', '', out.paint('dim', `mend: ${check.mend}`)]]),
+    ]);
+    for (const line of table([{ title: '' }, { title: '' }, { title: '' }], rows)) out.result(line);
+    out.result();
+    out.result(
+      ok
+        ? 'This machine can trace, optimize and verify.'
+        : 'This machine cannot trace yet; optimize --no-profile, verify and inspect work without it.',
+    );
+    return ok ? EXIT.ok : EXIT.machine;
+  });
+}

@@ -1,0 +1,160 @@
+// Flags that several commands share, each defined once. A flag may also be set by the environment
+// (HOTLAYER_ + its long name, dashes as underscores) or the config file; precedence: flag, environment, file, default.
+import { readFileSync } from 'node:fs';
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { parseEnvFile } from '../container/process-spec.js';
+import { HotlayerError } from '../errors.js';
+import { parseDuration, parseSize } from '../units.js';
+
+export interface GlobalFlags {
+  json?: boolean;
+  quiet?: boolean;
+  verbose?: boolean;
+  color?: boolean;
+  progress?: boolean;
+  tmpdir?: string;
+  config?: string;
+}
+
+/** The environment variable of a flag: `--chunk-size` → HOTLAYER_CHUNK_SIZE. */
+export function envName(long: string): string {
+  return `HOTLAYER_${long
+    .replace(/^--(no-)?/, '')
+    .replaceAll('-', '_')
+    .toUpperCase()}`;
+}
+
+/** A flag that can also come from the environment. */
+export function flag(text: string, description: string): Option {
+  const option = new Option(text, description);
+  return option.long ? option.env(envName(option.long)) : option;
+}
+
+/** Wraps a parser of units.ts and the like for commander: a usage error names the flag and the value. */
+export function parsed<T>(parse: (text: string) => T): (text: string) => T {
+  return (text) => {
+    try {
+      return parse(text);
+    } catch (error) {
+      if (error instanceof HotlayerError)
+        throw new InvalidArgumentError(`${error.message}${error.hint ? `; ${error.hint}` : ''}.`);
+      throw error;
+    }
+  };
+}
+
+export const size = parsed(parseSize);
+export const duration = parsed(parseDuration);
+
+export function wholeNumber(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!/^\d+$/.test(text) || value < min || value > max)
+      throw new InvalidArgumentError(`Expected a whole number from ${min} to ${max}.`);
+    return value;
+  };
+}
+
+/** For flags that may be given several times. */
+export function collect(value: string, previous: readonly string[] | undefined): string[] {
+  return [...(previous ?? []), value];
+}
+
+export function addGlobalOptions(command: Command): void {
+  command
+    .addOption(flag('--json', 'print exactly one JSON document on stdout'))
+    .addOption(flag('-q, --quiet', 'no narration, warnings and errors only'))
+    .addOption(flag('--verbose', 'more narration, stacks with errors'))
+    .addOption(new Option('--no-color', 'no colours (NO_COLOR does the same)'))
+    .addOption(new Option('--no-progress', 'no progress line'))
+    .addOption(flag('--tmpdir <dir>', 'where temporary files go (default: beside the target, else $TMPDIR)'))
+    .addOption(
+      new Option('--config <file>', 'config file (default: hotlayer.config.json here or in a directory above)'),
+    );
+}
+
+export interface PlatformFlags {
+  platform?: string;
+}
+
+export function addPlatformOption(command: Command): void {
+  command.addOption(
+    flag('--platform <os/arch[/variant]>', 'which image of a multi-platform index (default: this machine)'),
+  );
+}
+
+/** How the workload is started and watched; the same for `profile`, for `optimize -- CMD` and for `demo`. */
+export interface WorkloadFlags extends PlatformFlags {
+  runs: number;
+  until?: string[];
+  timeout: number;
+  precision: 'exact' | 'fast';
+  keepTraces?: string;
+  env?: string[];
+  envFile?: string[];
+  user?: string;
+  workdir?: string;
+  entrypoint?: string;
+  mount?: string[];
+  net: 'host' | 'none';
+  runtime: 'auto' | 'builtin';
+}
+
+export function addWorkloadOptions(command: Command): void {
+  addPlatformOption(command);
+  command
+    .addOption(flag('-r, --runs <n>', 'how often to run the workload').argParser(wholeNumber(1, 1000)).default(3))
+    .addOption(
+      flag(
+        '--until <rule>',
+        'the workload is ready at: exit, line:TEXT, line:/re/, tcp:PORT, http:URL, idle:2s, period:10s; repeatable, the first counts (default: exit)',
+      ).argParser(collect),
+    )
+    .addOption(
+      flag('--timeout <time>', 'give up when it is not ready by then').argParser(duration).default(120e9, '2m'),
+    )
+    .addOption(
+      flag('--precision <p>', 'exact: byte ranges as read; fast: with the readahead of the kernel')
+        .choices(['exact', 'fast'])
+        .default('exact'),
+    )
+    .addOption(flag('--keep-traces <dir>', 'keep the trace of each run in this directory'))
+    .addOption(new Option('-e, --env <name[=value]>', 'set a variable in the container; repeatable').argParser(collect))
+    .addOption(new Option('--env-file <file>', 'variables, one NAME=value a line; repeatable').argParser(collect))
+    .addOption(flag('--user <user[:group]>', 'run as this user of the image (default: as the image says)'))
+    .addOption(flag('--workdir <dir>', 'working directory in the container'))
+    .addOption(flag('--entrypoint <program>', "replaces the image's entrypoint and drops its command"))
+    .addOption(
+      new Option('-v, --mount <src:dst[:ro]>', 'bind a host path into the container; repeatable').argParser(collect),
+    )
+    .addOption(
+      flag('--net <net>', "the host's network, or none but loopback").choices(['host', 'none']).default('host'),
+    )
+    .addOption(flag('--runtime <runtime>', 'what starts the container').choices(['auto', 'builtin']).default('auto'));
+}
+
+/** The variables of the env files, in order. @throws HL_ERR_USAGE naming file and line */
+export function readEnvFiles(files: readonly string[] = []): string[] {
+  return files.flatMap((file) => {
+    try {
+      return parseEnvFile(readFileSync(file, 'utf8'), file);
+    } catch (cause) {
+      if (cause instanceof HotlayerError) throw cause;
+      throw new HotlayerError('HL_ERR_USAGE', `--env-file ${file}: ${(cause as Error).message}`, { cause });
+    }
+  });
+}
+
+export function readBinds(
+  mounts: readonly string[] = [],
+): { source: string; destination: string; readonly: boolean }[] {
+  return mounts.map((text) => {
+    const match = /^([^:]+):(\/[^:]*)(?::(ro|rw))?$/.exec(text);
+    if (!match) {
+      throw new HotlayerError('HL_ERR_USAGE', `--mount ${text}: expected SRC:DST or SRC:DST:ro`, {
+        hint: 'DST is an absolute path in the container: -v ./data:/data:ro',
+      });
+    }
+    return { source: match[1]!, destination: match[2]!, readonly: match[3] === 'ro' };
+  });
+}

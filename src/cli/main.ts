@@ -1,0 +1,93 @@
+// The `hotlayer` command: assembles the commands, runs one, and turns its outcome into an exit status.
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError } from 'commander';
+import { EXIT, HotlayerError, isHotlayerError } from '../errors.js';
+import { applyConfigFile } from './config.js';
+import { addDemo } from './demo.js';
+import { addDoctor } from './doctor.js';
+import { addGlobalOptions, type GlobalFlags } from './flags.js';
+import { addInspect } from './inspect.js';
+import { addOptimize } from './optimize.js';
+import { Output } from './output.js';
+import { addProfile } from './profile.js';
+import { addVerify } from './verify.js';
+
+/** What every command is given besides its own arguments. */
+export interface CommandContext {
+  readonly out: Output;
+  /** Aborted by SIGINT, SIGTERM or SIGHUP. */
+  readonly signal: AbortSignal;
+  /** Parent of temporary directories; absent: beside the target, else $TMPDIR. */
+  readonly tmpdir?: string;
+}
+
+/** What a command's module hands to `register`: does the work, returns the exit status. */
+export type Action<Flags> = (context: CommandContext, operands: readonly string[], flags: Flags) => Promise<number>;
+
+/** Adds a command's action: `register(command, action)`, with the operands as one flat list. */
+export type Register = <Flags>(command: Command, action: Action<Flags>) => void;
+
+function version(): string {
+  const file = new URL('../../../package.json', import.meta.url);
+  return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version;
+}
+
+async function main(argv: readonly string[]): Promise<number> {
+  let status: number = EXIT.ok;
+  // Errors from before the flags are known are reported as if only --json had been seen.
+  let out = new Output({ json: argv.includes('--json') });
+  const abort = new AbortController();
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.on(name, () => {
+      // A second signal means: now. The reaper and the namespaces clean up what we then leave.
+      if (abort.signal.aborted) process.exit(EXIT.interrupted);
+      abort.abort(new HotlayerError('HL_ERR_INTERRUPTED', `interrupted by ${name}`));
+    });
+  }
+
+  const program = new Command('hotlayer')
+    .description('Find the files a container reads while it starts, put them first in its layers, and prove it.')
+    .version(version(), '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'show this text, or that of a command')
+    .configureOutput({ writeErr: (text) => process.stderr.write(text) })
+    .showSuggestionAfterError()
+    .exitOverride();
+
+  const register: Register = (command, action) => {
+    addGlobalOptions(command);
+    command.exitOverride().showSuggestionAfterError();
+    command.action(async () => {
+      const flags = command.opts<GlobalFlags>();
+      const operands = (command.processedArgs as unknown[]).flat().filter((a): a is string => typeof a === 'string');
+      out = new Output(flags);
+      const context: CommandContext = { out, signal: abort.signal, ...(flags.tmpdir ? { tmpdir: flags.tmpdir } : {}) };
+      status = await action(context, operands, command.opts() as never);
+    });
+  };
+
+  for (const add of [addProfile, addOptimize, addVerify, addInspect, addDoctor, addDemo]) add(program, register);
+  program.addHelpText(
+    'after',
+    `\nExit status: 0 done · 1 the answer is no · 2 wrong command line · 3 bad input · 4 this machine cannot · 5 workload failed · 130 interrupted`,
+  );
+
+  try {
+    applyConfigFile(program, argv);
+    await program.parseAsync([...argv], { from: 'user' });
+    return status;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+    // Whatever failed because of the signal failed because of the signal.
+    const shown = abort.signal.aborted ? abort.signal.reason : error;
+    out.error(shown);
+    return isHotlayerError(shown) ? shown.exitCode : EXIT.bug;
+  } finally {
+    out.clearProgress();
+  }
+}
+
+const status = await main(process.argv.slice(2));
+// Output may still be in a pipe: let it drain, then go, whatever timers or handles are left.
+process.exitCode = status;
+await Promise.all([process.stdout, process.stderr].map((s) => new Promise((resolve) => s.write('', resolve))));
+process.exit(status);

@@ -1,0 +1,138 @@
+// `hotlayer profile IMAGE [-- CMD…]`: run the workload on the tracing mount, write a profile.
+import type { Command } from 'commander';
+import { writeProfile } from '../analyze/saved.js';
+import type { Profile, Spread } from '../analyze/types.js';
+import { EXIT } from '../errors.js';
+import { openImage, parseReference } from '../image/index.js';
+import { spoolImage } from '../rootfs/spooled-image.js';
+import { formatBytes, formatCount, formatNanos, formatShare } from '../units.js';
+import { addWorkloadOptions, flag, type GlobalFlags, type WorkloadFlags } from './flags.js';
+import type { CommandContext, Register } from './main.js';
+import type { Output } from './output.js';
+import { profileHostDirectory, profileSpooled, tempParentOf } from './profiling.js';
+import { table } from './table.js';
+
+interface ProfileFlags extends GlobalFlags, WorkloadFlags {
+  output?: string;
+}
+
+export function addProfile(program: Command, register: Register): void {
+  const command = program
+    .command('profile')
+    .argument('<image>', 'oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, or dir:PATH (a root file system)')
+    .argument('[command...]', 'what to run, after --; default: what the image runs')
+    .description(
+      'Runs the workload on a tracing file system, several times, and writes what it read before it was ready.',
+    )
+    .summary('run the workload N times on the tracing mount, write a profile')
+    .addOption(flag('-o, --output <file>', 'the profile (default: hotlayer.profile.json)'));
+  addWorkloadOptions(command);
+  register<ProfileFlags>(command, async (context, [image, ...args], flags) => {
+    const profile = await makeProfile(context, image!, args, flags);
+    const file = flags.output ?? 'hotlayer.profile.json';
+    await writeProfile(file, profile);
+    context.out.document(profile);
+    showProfile(context.out, profile);
+    context.out.note(`\nWrote ${file} (${profile.runs.length} runs, ${formatCount(profile.files.length)} paths).`);
+    if (!image!.startsWith('dir:')) context.out.note(`Next: hotlayer optimize ${image} TARGET -p ${file}`);
+    return EXIT.ok;
+  });
+}
+
+async function makeProfile(
+  context: CommandContext,
+  reference: string,
+  args: readonly string[],
+  flags: ProfileFlags,
+): Promise<Profile> {
+  const { out, signal } = context;
+  const parsed = parseReference(reference);
+  if (parsed.kind === 'dir') return (await profileHostDirectory(context, parsed.path, args, flags)).profile;
+  await using image = await openImage(reference, {
+    ...(flags.platform ? { platform: flags.platform } : {}),
+    ...tempParentOf(context),
+  });
+  const bytes = image.layers.reduce((sum, layer) => sum + layer.descriptor.size, 0);
+  out.note(
+    `${reference}  ${image.descriptor.digest.slice(0, 19)}…  ${image.platform.os}/${image.platform.architecture}  ${image.layers.length} layers, ${formatBytes(bytes)}`,
+  );
+  using spooled = await spoolImage(image, {
+    ...tempParentOf(context),
+    signal,
+    onProgress: (done, total, layer) =>
+      out.progress(`reading layer ${layer + 1}/${image.layers.length}  ${formatBytes(done)} of ${formatBytes(total)}`),
+  });
+  return (await profileSpooled(context, spooled, args, flags)).profile;
+}
+
+export function showProfile(out: Output, profile: Profile): void {
+  const hot = profile.files.filter((file) => file.openedIn > 0 && file.type === 'reg');
+  const always = hot.filter((file) => file.openedIn === profile.runs.length).length;
+  const filesRead = spreadText(
+    profile.runs.map((run) => run.filesRead),
+    formatCount,
+  );
+  const bytesRead = spreadText(
+    profile.runs.map((run) => run.bytesRead),
+    formatBytes,
+  );
+  const rows = [
+    ...(profile.ready
+      ? [
+          [
+            'Ready',
+            `${formatNanos(profile.ready.median)} ± ${formatNanos(profile.ready.mad)}`,
+            range(profile.ready, formatNanos),
+            profile.until.join(' or '),
+          ],
+        ]
+      : []),
+    [
+      'Files read',
+      ...filesRead,
+      `${formatCount(always)} in every run (stability ${profile.stability.toFixed(2)}), of ${formatCount(profile.image.files)}`,
+    ],
+    [
+      'Bytes read',
+      ...bytesRead,
+      `${formatShare(median(profile.runs.map((run) => run.bytesRead)), profile.image.bytes)} of the image's ${formatBytes(profile.image.bytes)}`,
+    ],
+    [
+      'Failed look-ups',
+      formatCount(profile.misses.total),
+      '',
+      profile.misses.directories[0] ? `most in ${profile.misses.directories[0].path}` : '',
+    ],
+  ];
+  const columns = [
+    { title: 'Startup profile' },
+    { title: 'median ± MAD' },
+    { title: 'min … max' },
+    { title: `${profile.runs.length} run${profile.runs.length === 1 ? '' : 's'}` },
+  ];
+  for (const line of table(columns, rows, '')) out.result(line);
+  if (!profile.complete) {
+    for (const [i, run] of profile.runs.entries()) {
+      if (!run.complete) out.warn(`run ${i + 1} is not complete: ${run.incompleteBecause ?? 'events may be lost'}`);
+    }
+  }
+}
+
+function spreadText(values: readonly number[], format: (value: number) => string): [string, string] {
+  const middle = median(values);
+  const mad = median(values.map((value) => Math.abs(value - middle)));
+  return [
+    `${format(Math.round(middle))} ± ${format(Math.round(mad))}`,
+    `${format(Math.min(...values))} … ${format(Math.max(...values))}`,
+  ];
+}
+
+function range(spread: Spread, format: (value: number) => string): string {
+  return `${format(spread.min)} … ${format(spread.max)}`;
+}
+
+function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const half = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[half]! : (sorted[half - 1]! + sorted[half]!) / 2;
+}

@@ -1,0 +1,45 @@
+// The public API: everything the command line does, for programs. Re-exports only; the rooms have the documentation.
+export { mergeProfiles } from './analyze/merge.js';
+export { DEFAULT_CHUNK_SIZE, type PlanInput, type PlanLayer, planLayers } from './analyze/plan.js';
+export { type Policy, touchedFiles } from './analyze/policy.js';
+export { buildProfile } from './analyze/profile.js';
+export {
+  type ProfileOptions,
+  type ProfileProgress,
+  profileDirectory,
+  profileImage,
+} from './analyze/profile-image.js';
+export { rankFiles } from './analyze/rank.js';
+export { readPlan, readProfile, writePlan, writeProfile } from './analyze/saved.js';
+export { planSchema, profileSchema } from './analyze/schema.js';
+export type * from './analyze/types.js';
+export {
+  formatReadyRule,
+  makeProcessSpec,
+  type ProcessOverrides,
+  parseReadyRule,
+  runSession,
+  type SessionHooks,
+  type SessionResult,
+  type SessionSpec,
+} from './container/index.js';
+export { type Check as MachineCheck, probeMachine } from './container/probe.js';
+export { type ErrorCode, type ErrorContext, EXIT, HotlayerError, isHotlayerError } from './errors.js';
+export * from './image/index.js';
+export { bytesToPath, pathToBytes, showPath } from './paths.js';
+export type { VerifyReport } from './rewrite/findings.js';
+export { type InspectOptions, inspectBlob, inspectImage } from './rewrite/inspect.js';
+export { type OptimizeOptions, type OptimizeResult, optimizeImage } from './rewrite/optimize.js';
+export { type VerifyOptions, verifyImages } from './rewrite/verify.js';
+export { type SpooledImage, spoolImage } from './rootfs/spooled-image.js';
+export {
+  type BlobSource,
+  bufferSource,
+  CODECS,
+  type CodecName,
+  fileSource,
+  openStargz,
+  type StargzBlob,
+} from './stargz/index.js';
+export type { Trace, TraceEnd, TraceEvent, TraceHeader } from './trace/events.js';
+export { readTrace, scanTrace } from './trace/trace-file.js';
