@@ -114,7 +114,8 @@ function comparePair(input: CompareInput, i: number, a: TarEntry, b: TarEntry, f
       });
     }
   }
-  if (a.type === 'reg' && b.type === 'reg') {
+  if (a.type !== b.type) return;
+  if (a.type === 'reg') {
     sameDigest(findings, 'content', layer, a, contentDigest(before, a), contentDigest(after, b));
   } else if (a.payloadSize > 0 || b.payloadSize > 0) {
     // Only odd tars have data in a directory or link; it is part of the layer all the same.
