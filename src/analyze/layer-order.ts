@@ -8,13 +8,19 @@ import type { PlannedEntry } from './types.js';
 /** What planning needs of a tar entry. */
 export type PlanEntry = Pick<TarEntry, 'path' | 'type' | 'linkName' | 'size'>;
 
-/** The entries of a layer by cleaned path; a later entry of the same name replaces an earlier one, as in extraction. */
+/**
+ * The entries of a layer by cleaned path; a later entry of the same name replaces an earlier one, as in extraction.
+ * A hardlink to itself does not: GNU tar writes one for a file that it was given twice.
+ */
 export class LayerIndex {
   readonly #byPath: ReadonlyMap<string, PlanEntry>;
 
   constructor(entries: Iterable<PlanEntry>) {
     const byPath = new Map<string, PlanEntry>();
-    for (const entry of entries) byPath.set(entry.path, entry);
+    for (const entry of entries) {
+      const isSelfLink = entry.type === 'hardlink' && targetOf(entry) === entry.path;
+      if (!(isSelfLink && byPath.has(entry.path))) byPath.set(entry.path, entry);
+    }
     this.#byPath = byPath;
   }
 

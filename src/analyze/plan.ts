@@ -2,12 +2,14 @@
 // followed to the file it means and to the layer that owns it; what cannot be placed is listed with the reason.
 import { cleanPath, showPath } from '../paths.js';
 import { LAYER_BOOKKEEPING } from '../rootfs/merge.js';
+import type { SpooledImage } from '../rootfs/spooled-image.js';
 import { MAX_SYMLINKS, type Tree, type TreeNode } from '../rootfs/tree.js';
 import { ERRNO, FsError } from '../rootfs/types.js';
 import { TOOL } from '../trace/tool.js';
 import { type Bytes, MIB } from '../units.js';
 import { HotOrder, LayerIndex, type PlanEntry } from './layer-order.js';
 import { type Candidate, type Policy, touchedFiles } from './policy.js';
+import { rankFiles } from './rank.js';
 import { type LayerPlan, PLAN_SCHEMA, type Plan, type Profile, type RankedFile, type Ranking } from './types.js';
 
 /** eStargz's own default (estargz: WithChunkSize). */
@@ -41,6 +43,34 @@ export interface PlanInput {
 export interface Missed {
   readonly path: string;
   readonly reason: string;
+}
+
+export interface PlanOptions {
+  /** Absent: a plan in which nothing is hot (plain eStargz). */
+  readonly profile?: Profile | undefined;
+  /** Absent: that of the profile. */
+  readonly ranking?: Ranking | undefined;
+  readonly policy?: Policy | undefined;
+  readonly chunkSize?: Bytes | undefined;
+  readonly mounts?: readonly string[] | undefined;
+}
+
+/** The plan for an image whose layers have been read. */
+export function planImage({ image, layers, tree }: SpooledImage, options: PlanOptions = {}): Plan {
+  const { profile, ranking = profile ? rankFiles(profile) : [], ...rest } = options;
+  return planLayers({
+    image: { reference: image.reference, digest: image.descriptor.digest },
+    layers: layers.map(({ layer, scan }, index) => ({
+      index,
+      digest: layer.descriptor.digest,
+      diffId: layer.diffId,
+      entries: scan.entries,
+    })),
+    tree,
+    ranking,
+    profile,
+    ...rest,
+  });
 }
 
 /** Pure: the same input gives the same plan, byte for byte. */

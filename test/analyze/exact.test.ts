@@ -6,6 +6,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { planImage } from '../../src/analyze/plan.js';
 import { type ProfileOptions, profileDirectory, profileImage } from '../../src/analyze/profile-image.js';
 import { type Range, unionRanges } from '../../src/analyze/ranges.js';
 import type { Profile, ProfileFile, RangeCount } from '../../src/analyze/types.js';
@@ -49,6 +50,8 @@ before(() => {
   const data = (name: string, seed: number) => file(`data/${name}`, patternBytes(seed, SIZES[name]!));
   const lower = tarOf(
     dir('bin/'),
+    file('etc/passwd', 'root:x:0:0::/:/bin/sh\napp:x:1000:1001::/:/bin/sh\n'),
+    file('etc/group', 'app:x:1001:\n'),
     file('bin/access', program, { mode: 0o755 }),
     dir('data/'),
     data('big', 1),
@@ -199,6 +202,42 @@ test("a file that was only stat'ed is seen, not opened", { skip }, async () => {
   assert.deepEqual([seenIn, openedIn, ranges], [1, 0, []]);
 });
 
+test('what the runner reads to find the user counts, with a time before the start', { skip }, async () => {
+  const process = { args: ['/bin/access', 'r:/data/small:0:1'], env: [], cwd: '/', user: 'app' };
+  const got = await profile([], { process });
+  for (const path of ['/etc/passwd', '/etc/group']) {
+    const { openedIn, firstAccess, ranges, size } = fileOf(got, path);
+    assert.equal(openedIn, 1, path);
+    assert.ok(firstAccess.median < 0, `${path} at ${firstAccess.median}`);
+    assert.deepEqual(ranges, [[0, size, 1]]);
+  }
+  assert.ok(fileOf(got, '/data/small').firstAccess.median > 0);
+  assert.equal(got.workload.user, 'app');
+});
+
+test('the plan puts what was touched first, in the layer that owns it', { skip }, async () => {
+  const got = await profile(['r:/dirlink/over:0:1', 'r:/data/only-too:0:1', 't:/data/big']);
+  await using image = await openImage(reference);
+  using spooled = await spoolImage(image);
+  const plan = planImage(spooled, { profile: got });
+  assert.deepEqual(
+    plan.layers.map((layer) => layer.hot.map((entry) => entry.path)),
+    [['etc/passwd', 'etc/group', 'bin', 'bin/access', 'dirlink', 'data', 'data/only'], ['data/over']],
+  );
+  assert.deepEqual(
+    plan.layers.map(({ digest, diffId }) => [digest, diffId]),
+    image.layers.map(({ descriptor, diffId }) => [descriptor.digest, diffId]),
+  );
+  assert.deepEqual(plan.missed, []);
+  const accounts = fileOf(got, '/etc/passwd').size + fileOf(got, '/etc/group').size;
+  assert.equal(plan.layers[0]?.hotBytes, accounts + program.length + 5000);
+  const none = planImage(spooled);
+  assert.deepEqual(
+    none.layers.map(({ landmark }) => landmark),
+    ['no-prefetch', 'no-prefetch'],
+  );
+});
+
 test('a workload that fails: its trace is kept, nothing else', { skip }, async () => {
   const traces = join(tmp.path, 'failed');
   const run = profile(['r:/data/nothing:0:1'], { keepTraces: traces });
@@ -233,8 +272,8 @@ test('a directory as the root file system', { skip }, async () => {
   assert.deepEqual(fileOf(got, '/data/odd').ranges, counted(pages('odd', [[0, 5000]]), 1));
   assert.equal(fileOf(got, '/data/big').layer, undefined);
   assert.equal(got.image.digest, undefined);
-  // access, big, gone, odd, small, over, empty, only (one file of two names)
-  assert.equal(got.image.files, 8);
+  // access, passwd, group, big, gone, odd, small, over, empty, only (one file of two names)
+  assert.equal(got.image.files, 10);
   assert.ok(!existsSync(join(root, 'proc')));
 });
 

@@ -6,6 +6,8 @@ import { type Candidate, type Policy, touchedFiles } from '../../src/analyze/pol
 import { formatSaved } from '../../src/analyze/saved.js';
 import type { Plan, Profile, ProfileFile } from '../../src/analyze/types.js';
 import { mergeLayers } from '../../src/rootfs/merge.js';
+import { effectiveEntries } from '../../src/stargz/names.js';
+import { prioritize } from '../../src/stargz/order.js';
 import type { TarEntry } from '../../src/stargz/tar-entry.js';
 import { TarScanner } from '../../src/stargz/tar-scan.js';
 import { charDevice, dir, fifo, file, hardlink, opaque, symlink, tarOf, whiteout } from '../support/tar.js';
@@ -253,6 +255,11 @@ test('sizes are those of the content; the later of two equal names counts', () =
   assert.equal(plan.layers[0]?.hotBytes, 10);
 });
 
+test('a file that GNU tar was given twice: the link to itself is not its content', () => {
+  const plan = planLayers(input([tarOf(file('a', 'content'), hardlink('a', 'a'))], ['/a']));
+  assert.deepEqual(plan.layers[0]?.hot, [{ path: 'a', because: 'wanted', size: 7 }]);
+});
+
 test('a hostile chain of hardlinks, and a ring, do not overflow anything', () => {
   const links = Array.from({ length: 5_000 }, (_, i) => hardlink(`l${i + 1}`, `l${i}`));
   const plan = planLayers(
@@ -367,6 +374,18 @@ test('random layers: parents and link targets precede, nothing twice, nothing lo
         }
         placed.add(at);
       }
+      // The writer's own ordering finds nothing to add and nothing to move.
+      const order = prioritize(
+        entriesOf(layers[i]!),
+        layer.hot.map((entry) => entry.path),
+      );
+      assert.deepEqual(order.missed, []);
+      const effective = new Set([...effectiveEntries(entriesOf(layers[i]!)).values()].map(({ index }) => index));
+      assert.deepEqual(
+        order.hot.filter((index) => effective.has(index)).map((index) => entriesOf(layers[i]!)[index]!.path),
+        layer.hot.map((entry) => entry.path),
+        `${where}: layer ${i}`,
+      );
     }
     const missed = new Set(plan.missed.map((miss) => miss.path));
     for (const wanted of hot) {

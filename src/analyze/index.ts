@@ -1,0 +1,19 @@
+// Traces → profile → ranking → plan, and the files that hold them.
+export { mergeProfiles } from './merge.js';
+export {
+  DEFAULT_CHUNK_SIZE,
+  type PlanInput,
+  type PlanLayer,
+  type PlanOptions,
+  planImage,
+  planLayers,
+} from './plan.js';
+export { type Candidate, type Choice, type Policy, touchedFiles } from './policy.js';
+export { buildProfile } from './profile.js';
+export { type ProfileOptions, type ProfileProgress, profileDirectory, profileImage } from './profile-image.js';
+export { rankFiles } from './rank.js';
+export { formatSaved, parsePlan, parseProfile, readPlan, readProfile, writePlan, writeProfile } from './saved.js';
+export { planSchema, profileSchema } from './schema.js';
+export { type RunSummary, summarizeEvents, summarizeTrace } from './summarize.js';
+export { type TreeView, viewOfFs, viewOfTree } from './tree-view.js';
+export * from './types.js';
