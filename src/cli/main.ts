@@ -1,11 +1,11 @@
 // The `hotlayer` command: assembles the commands, runs one, and turns its outcome into an exit status.
 import { readFileSync } from 'node:fs';
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError, type Option } from 'commander';
 import { EXIT, HotlayerError, isHotlayerError } from '../errors.js';
 import { applyConfigFile } from './config.js';
 import { addDemo } from './demo.js';
 import { addDoctor } from './doctor.js';
-import { addGlobalOptions, type GlobalFlags } from './flags.js';
+import { addGlobalOptions, envName, type GlobalFlags } from './flags.js';
 import { addInspect } from './inspect.js';
 import { addOptimize } from './optimize.js';
 import { Output } from './output.js';
@@ -32,6 +32,17 @@ function version(): string {
   return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version;
 }
 
+/** A flag's help without its environment variable: the rule is said once, below. */
+function describe(option: Option): string {
+  const notes = [
+    ...(option.argChoices ? [option.argChoices.join(', ')] : []),
+    ...(option.defaultValue === undefined
+      ? []
+      : [`default ${option.defaultValueDescription ?? String(option.defaultValue)}`]),
+  ];
+  return notes.length === 0 ? option.description : `${option.description} (${notes.join('; ')})`;
+}
+
 async function main(argv: readonly string[]): Promise<number> {
   let status: number = EXIT.ok;
   // Errors from before the flags are known are reported as if only --json had been seen.
@@ -55,7 +66,11 @@ async function main(argv: readonly string[]): Promise<number> {
 
   const register: Register = (command, action) => {
     addGlobalOptions(command);
-    command.exitOverride().showSuggestionAfterError();
+    command.exitOverride().showSuggestionAfterError().configureHelp({ optionDescription: describe });
+    command.addHelpText(
+      'after',
+      `\nEvery flag with a value can also be set as ${envName('--some-flag')} or in hotlayer.config.json.`,
+    );
     command.action(async () => {
       const flags = command.opts<GlobalFlags>();
       const operands = (command.processedArgs as unknown[]).flat().filter((a): a is string => typeof a === 'string');

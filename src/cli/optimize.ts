@@ -1,6 +1,6 @@
 // `hotlayer optimize SOURCE TARGET`: plan, then rewrite. The plan comes from profiles, from a saved plan, from a run
 // of the workload made now, or prioritizes nothing.
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { mergeProfiles } from '../analyze/merge.js';
 import { planLayers } from '../analyze/plan.js';
 import { touchedFiles } from '../analyze/policy.js';
@@ -45,7 +45,7 @@ export function addOptimize(program: Command, register: Register): void {
     )
     .summary('put the hot files first in the layers')
     .addOption(flag('-p, --profile <file>', 'profile to plan by; repeatable, they are merged').argParser(collect))
-    .addOption(flag('--no-profile', 'prioritize nothing: plain eStargz'))
+    .addOption(new Option('--no-profile', 'prioritize nothing: plain eStargz'))
     .addOption(flag('--plan <file>', 'carry out this saved plan'))
     .addOption(flag('--dry-run', 'only plan: write no image'))
     .addOption(flag('--save-plan <file>', 'write the plan to this file'))
@@ -71,7 +71,10 @@ export function addOptimize(program: Command, register: Register): void {
       ),
     )
     .addOption(
-      flag('--jobs <n>', 'accepted for scripts; layers are written one after the other').argParser(wholeNumber(1, 256)),
+      flag(
+        '--jobs <n>',
+        'how many to work with; the output never depends on it (layers are written one after the other so far)',
+      ).argParser(wholeNumber(1, 256)),
     )
     .addOption(flag('--strict', 'refuse what other lazy clients would show differently (names that are not UTF-8)'));
   addWorkloadOptions(command);
