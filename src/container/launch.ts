@@ -10,9 +10,13 @@ import { quote, type Step, script } from './shell.js';
 import type { Tools } from './tools.js';
 import type { ProcessSpec } from './types.js';
 
-/** What the shell keeps open for us until exec: 3 = the socket to the session, 4 = the variables. */
-const SOCKET = 3;
-const VARIABLES = 4;
+/**
+ * Descriptors of the two stages. Standard error is theirs and unshare's; the workload's comes in as 4, so that nothing
+ * of ours mixes with it. None of these but the standard ones is left at exec.
+ */
+export const SOCKET = 3;
+export const WORKLOAD_STDERR = 4;
+const VARIABLES = 5;
 
 /**
  * Docker's default capabilities (moby oci/caps/defaults.go): the bounding set of a workload, so that root in it can do
@@ -59,7 +63,7 @@ export interface LaunchPlan {
   readonly cgroup2: boolean;
 }
 
-/** The command line of the process that turns into the workload; the caller spawns it with descriptor 3 a socket. */
+/** The command line of the process that turns into the workload; the caller gives it SOCKET and WORKLOAD_STDERR. */
 export function launchCommand(plan: LaunchPlan, tools: Tools, shell: string): string[] {
   const namespaces = ['--mount', '--propagation', 'private', '--pid', '--ipc', '--uts'];
   if (plan.net === 'none') namespaces.push('--net');
@@ -92,7 +96,7 @@ function stage2(plan: LaunchPlan): string {
   const unset = ['LC_ALL', 'SHLVL', '_'].filter((name) => own(name) === undefined);
   return `unset ${unset.join(' ')}
 . /proc/self/fd/${VARIABLES}
-exec ${VARIABLES}<&-
+exec ${VARIABLES}<&- 2>&${WORKLOAD_STDERR} ${WORKLOAD_STDERR}>&-
 echo ready >&${SOCKET}
 read -r go <&${SOCKET} || exit 125
 cd -P -- ${quote(plan.process.cwd)} || exit 126

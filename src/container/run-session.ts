@@ -10,6 +10,7 @@ import { fromPlain, type SessionMessage, type StartMessage } from './messages.js
 import { parseSignal } from './signals.js';
 import { findTools, type Tools, toolPath } from './tools.js';
 import type { SessionHooks, SessionResult, SessionSpec } from './types.js';
+import { CHILD_WAS_KILLED } from './workload.js';
 
 /** The namespaces and Node have this long to come up, milliseconds. */
 const HELLO_MS = 30_000;
@@ -53,6 +54,7 @@ class Session {
   #error: HotlayerError | undefined;
   #hello = false;
   #earlyText = '';
+  #wasKilled = false;
   readonly #timers = new Set<NodeJS.Timeout>();
 
   constructor(tools: Tools, spec: SessionSpec, dir: string, hooks: SessionHooks) {
@@ -65,12 +67,11 @@ class Session {
       stdio: ['ignore', 'pipe', 'pipe', 'ipc', ...spec.fds],
       serialization: 'advanced',
     });
-    for (const stream of ['stdout', 'stderr'] as const) {
-      this.#child[stream]?.on('data', (chunk: Buffer) => {
-        if (this.#hello) hooks.onOutput?.(chunk, stream);
-        else this.#earlyText += chunk.toString('utf8');
-      });
-    }
+    const drained = (['stdout', 'stderr'] as const).map((stream) => {
+      const pipe = this.#child[stream]!;
+      pipe.on('data', (chunk: Buffer) => this.#output(chunk, stream, hooks));
+      return new Promise((resolve) => pipe.on('close', resolve));
+    });
     this.#child.on('message', (message: SessionMessage) => {
       if (message.type === 'hello') {
         this.#hello = true;
@@ -89,20 +90,29 @@ class Session {
     const slow = this.#later(HELLO_MS, () =>
       this.#fail(new HotlayerError('HL_ERR_MACHINE', `the session did not start within ${HELLO_MS / 1000} s`)),
     );
-    this.outcome = new Promise((resolve, reject) => {
+    // Not the event "close": it never comes when this side has closed the channel.
+    const exited = new Promise<{ status: number | null; signal: string | null }>((resolve) => {
+      this.#child.on('exit', (status, signal) => resolve({ status, signal }));
       this.#child.on('error', (cause) => {
         this.#error ??= new HotlayerError('HL_ERR_MACHINE', `cannot start ${program}: ${cause.message}`, { cause });
-        if (this.#child.pid === undefined) settle(null, null);
+        if (this.#child.pid === undefined) resolve({ status: null, signal: null });
       });
-      const settle = (status: number | null, signal: string | null) => {
-        for (const timer of this.#timers) clearTimeout(timer);
-        if (this.#error) reject(this.#error);
-        else if (this.#result) resolve(this.#result);
-        else reject(this.#lost(status, signal));
-      };
-      // "close": ended, and all that it said has been read.
-      this.#child.on('close', settle);
     });
+    this.outcome = exited.then(async ({ status, signal }) => {
+      for (const timer of this.#timers) clearTimeout(timer);
+      if (this.#child.pid !== undefined) await Promise.all(drained);
+      // A last word that has arrived, but has not been looked at.
+      await new Promise((resolve) => setImmediate(resolve));
+      if (this.#error) throw this.#error;
+      return this.#result ?? Promise.reject(this.#lost(status, signal));
+    });
+  }
+
+  #output(chunk: Buffer, stream: 'stdout' | 'stderr', hooks: SessionHooks): void {
+    const text = stream === 'stderr' || !this.#hello ? chunk.toString('utf8') : '';
+    if (!this.#hello) this.#earlyText += text;
+    else if (stream === 'stderr' && CHILD_WAS_KILLED.test(text)) this.#wasKilled = true;
+    else hooks.onOutput?.(chunk, stream);
   }
 
   interrupt(why: string): void {
@@ -131,6 +141,7 @@ class Session {
 
   /** The process ended without a last word. */
   #lost(status: number | null, signal: string | null): HotlayerError {
+    if (this.#wasKilled) signal = 'SIGKILL';
     const how = signal === null ? `ended with status ${status}` : `was ended by ${signal}`;
     if (this.#hello) {
       return new HotlayerError('HL_ERR_MACHINE', `the session's process ${how}`, {

@@ -30,12 +30,13 @@ function numberOf(name: string): number | undefined {
 }
 
 /**
- * Whether process 1 of a pid namespace can notice the signal at all: the kernel drops what it has no handler for, and
- * keeps what it has blocked (a signalfd, sigwait). Otherwise waiting for it to end would only waste the grace time.
- * @param status text of /proc/PID/status (masks are hexadecimal, bit n-1 = signal n; proc(5))
+ * What process 1 of a pid namespace makes of a signal: the kernel drops what it has no handler for (`never`), and keeps
+ * what it has blocked, be it for a signalfd or only for a moment. Waiting for who never notices wastes the grace time.
+ * @param status text of /proc/PID/status (masks are hexadecimal, bit n-1 = signal n; proc_pid_status(5))
  */
-export function firstProcessNotices(status: string, signal: number): boolean {
+export function firstProcessNotices(status: string, signal: number): 'caught' | 'blocked' | 'never' {
   const bit = 1n << BigInt(signal - 1);
-  const mask = (field: string) => BigInt(`0x${new RegExp(`^${field}:\\s*([0-9a-f]+)$`, 'm').exec(status)?.[1] ?? '0'}`);
-  return ((mask('SigCgt') | mask('SigBlk')) & bit) !== 0n;
+  const has = (field: string) =>
+    (BigInt(`0x${new RegExp(`^${field}:\\s*([0-9a-f]+)$`, 'm').exec(status)?.[1] ?? '0'}`) & bit) !== 0n;
+  return has('SigCgt') ? 'caught' : has('SigBlk') ? 'blocked' : 'never';
 }

@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, constants, openSync, readFileSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { HotlayerError } from '../errors.js';
+import { SOCKET } from './launch.js';
 import { Output, type Stream } from './output.js';
 import { warningsIn } from './shell.js';
 import { firstProcessNotices } from './signals.js';
@@ -20,6 +21,14 @@ export interface Pipes {
   readonly stderr: string;
 }
 
+const BLOCKED_POLL_MS = 50;
+
+/**
+ * unshare(1) up to 2.38 cannot repeat the SIGKILL that ended its child: it says so and exits with 1. (Other signals,
+ * and SIGKILL in later versions, end it too.)
+ */
+export const CHILD_WAS_KILLED = /^unshare: sigprocmask unblock failed/m;
+
 export class Workload {
   readonly output = new Output();
   /** Resolves once the process, all others of its pid namespace, and its output have ended. */
@@ -28,13 +37,13 @@ export class Workload {
   readonly #socket: Socket;
   readonly #ready: Promise<void>;
   #said = '';
-  #setupText = '';
-  #started = false;
+  /** What our own helpers say, which is nothing unless they fail. */
+  #complaints = '';
   #pid = 0;
 
   /**
    * @param command as launch.ts makes it @param env of its helpers, not of the workload
-   * @param onOutput gets what the workload prints, from `start` on
+   * @param onOutput gets what the workload prints
    */
   constructor(
     command: readonly string[],
@@ -43,29 +52,34 @@ export class Workload {
     onOutput: (chunk: Buffer, stream: Stream) => void,
   ) {
     const [program, ...args] = command;
-    const streams = [
-      this.#open(pipes.stdout, 'stdout', onOutput),
-      this.#open(pipes.stderr, 'stderr', onOutput),
-    ] as const;
+    const stdout = this.#open(pipes.stdout, 'stdout', onOutput);
+    const stderr = this.#open(pipes.stderr, 'stderr', onOutput);
+    // Descriptors 3 and 4: launch.ts, SOCKET and WORKLOAD_STDERR.
     this.#child = spawn(program!, args, {
       cwd: '/',
       env,
-      stdio: ['ignore', streams[0].write, streams[1].write, 'pipe'],
+      stdio: ['ignore', stdout.write, 'pipe', 'pipe', stderr.write],
     });
-    for (const { write } of streams) closeSync(write);
-    this.#socket = this.#child.stdio[3] as Socket;
-    const exited = new Promise<Ended>((resolve, reject) => {
-      this.#child.on('error', reject);
-      this.#child.on('exit', (exitCode, signal) => {
-        const at = process.hrtime.bigint();
-        resolve({ at, ...(exitCode !== null && { exitCode }), ...(signal !== null && { signal }) });
-      });
+    closeSync(stdout.write);
+    closeSync(stderr.write);
+    this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      this.#complaints += text;
     });
-    this.ended = exited.then(async (end) => {
+    this.#socket = this.#child.stdio[SOCKET] as Socket;
+    const exited = new Promise<{ at: bigint; exitCode: number | null; signal: NodeJS.Signals | null }>(
+      (resolve, reject) => {
+        this.#child.on('error', reject);
+        this.#child.on('exit', (exitCode, signal) => resolve({ at: process.hrtime.bigint(), exitCode, signal }));
+      },
+    );
+    const closed = new Promise((resolve) => this.#child.on('close', resolve));
+    this.ended = exited.then(async ({ at, exitCode, signal }) => {
       await this.#killRest();
-      await Promise.all(streams.map(({ drained }) => drained));
+      await Promise.all([stdout.drained, stderr.drained]);
       this.#socket.destroy();
-      return end;
+      await closed;
+      if (exitCode === null) return { at, signal: signal ?? 'SIGKILL' };
+      return exitCode === 1 && CHILD_WAS_KILLED.test(this.#complaints) ? { at, signal: 'SIGKILL' } : { at, exitCode };
     });
     this.#ready = new Promise((resolve, reject) => {
       this.#socket.on('error', () => {});
@@ -93,7 +107,6 @@ export class Workload {
 
   /** Lets it become the workload. @returns the time right before, CLOCK_MONOTONIC */
   start(): bigint {
-    this.#started = true;
     const at = process.hrtime.bigint();
     this.#socket.write('go\n');
     return at;
@@ -104,16 +117,28 @@ export class Workload {
    * process that cannot notice the signal is killed at once.
    */
   async stop(signal: number, graceMs: number): Promise<Ended> {
-    if (this.#notices(signal) && this.#send(signal)) {
-      let timer: NodeJS.Timeout | undefined;
-      const late = new Promise<undefined>((resolve) => {
-        timer = setTimeout(resolve, graceMs, undefined);
-      });
-      const end = await Promise.race([this.ended, late]);
-      clearTimeout(timer);
-      if (end) return end;
+    const deadline = performance.now() + graceMs;
+    let how = this.#notices(signal);
+    if (how !== 'never' && this.#send(signal)) {
+      // A shell blocks everything for the moment in which it forks: look again, later.
+      while (how !== 'never' && performance.now() < deadline) {
+        const left = deadline - performance.now();
+        const end = await this.#endedWithin(how === 'caught' ? left : Math.min(left, BLOCKED_POLL_MS));
+        if (end) return end;
+        if (how === 'blocked') how = this.#notices(signal);
+      }
     }
     return this.kill();
+  }
+
+  async #endedWithin(ms: number): Promise<Ended | undefined> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<undefined>((resolve) => {
+      timer = setTimeout(resolve, ms, undefined);
+    });
+    const end = await Promise.race([this.ended, late]);
+    clearTimeout(timer);
+    return end;
   }
 
   /** The end of process 1 is the end of its pid namespace (pid_namespaces(7)). */
@@ -122,11 +147,11 @@ export class Workload {
     return this.ended;
   }
 
-  #notices(signal: number): boolean {
+  #notices(signal: number): 'caught' | 'blocked' | 'never' {
     try {
       return firstProcessNotices(readFileSync(`/proc/${this.#pid}/status`, 'latin1'), signal);
     } catch {
-      return false;
+      return 'never'; // gone
     }
   }
 
@@ -164,10 +189,6 @@ export class Workload {
     const socket = new Socket({ fd: read, readable: true, writable: false });
     const drained = new Promise<void>((resolve) => {
       socket.on('data', (chunk: Buffer) => {
-        if (!this.#started) {
-          this.#setupText += chunk.toString('utf8');
-          return;
-        }
         this.output.push(chunk, stream);
         onOutput(chunk, stream);
       });
@@ -181,7 +202,7 @@ export class Workload {
   }
 
   #setupError(): HotlayerError {
-    const said = this.#setupText.trim().replaceAll('\n', '; ') || 'it ended without a word';
+    const said = this.#complaints.trim().replaceAll('\n', '; ') || 'it ended without a word';
     return new HotlayerError('HL_ERR_MACHINE', `cannot set up the container's namespaces: ${said}`, {
       hint: 'hotlayer doctor shows what this machine allows',
     });

@@ -148,9 +148,9 @@ describe('signals', () => {
 
   test('process 1 notices what it catches or blocks, nothing else', () => {
     const status = 'Name:\tx\nSigBlk:\t0000000000000001\nSigIgn:\t0000000000004000\nSigCgt:\t0000000000000002\n';
-    assert.ok(firstProcessNotices(status, 1));
-    assert.ok(firstProcessNotices(status, 2));
-    assert.ok(!firstProcessNotices(status, 15));
-    assert.ok(!firstProcessNotices('', 15));
+    assert.equal(firstProcessNotices(status, 1), 'blocked');
+    assert.equal(firstProcessNotices(status, 2), 'caught');
+    assert.equal(firstProcessNotices(status, 15), 'never');
+    assert.equal(firstProcessNotices('', 15), 'never');
   });
 });
