@@ -17,7 +17,7 @@ const readAt = promisify(read);
 
 export interface SpoolOptions {
   readonly limits?: SpoolLimits;
-  /** Bytes of the blob read so far, and all of them. Called for every chunk. */
+  /** Bytes of the blob read so far, and all of them. Called for every chunk; an odd blob is read twice. */
   readonly onProgress?: (done: Bytes, total: Bytes) => void;
   readonly signal?: AbortSignal;
 }

@@ -73,7 +73,7 @@ export class TarScanner {
       const skip = machine.at - this.#position;
       let taken = left;
       if (machine.done) machine.trailer(i === 0 ? bytes : bytes.subarray(i));
-      else if (this.#held === 0 && skip > 0) taken = Math.min(skip, left);
+      else if (skip > 0) taken = Math.min(skip, left);
       else if (this.#held === 0 && left >= want) {
         taken = want;
         machine.feed(bytes, i);

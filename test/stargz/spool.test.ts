@@ -177,6 +177,12 @@ for (const [title, rest, count] of [
   }
 }
 
+test('a small blob with zeros after it, in one chunk', async (t) => {
+  const tar = tarOf(file('a', 'x'));
+  const blob = Buffer.concat([gzipSync(tar), Buffer.alloc(300)]);
+  assert.match((await accept(t, { blob, tar }))[0]!, / 300 bytes after the last gzip member/);
+});
+
 test('not compressed: from the stream, or the file as it is', async (t) => {
   assert.deepEqual(await accept(t, { blob: TAR, compression: 'none' }), []);
   const path = join(testDir(t), 'blob');
