@@ -25,6 +25,8 @@ const TARGET_MAX = 4095;
 const MAX_DEPTH = 4096;
 /** Symlinks on the way to one entry's parent, as in containerd's continuity fs.RootPath. */
 const MAX_PARENT_SYMLINKS = 255;
+/** Names on that way, those of symlink targets included: a loop of long targets must not take long either. */
+const MAX_STEPS = 2 * MAX_DEPTH;
 
 /**
  * The union of layers, lowest first, each given as the entries of its tar in order.
@@ -49,6 +51,8 @@ class LayerMerge {
   private readonly pending = new Map<TreeNode, PendingLink>();
   /** Parents by path as written. Emptied when a directory or symlink goes away: then any of them may be stale. */
   private readonly parents = new Map<string, TreeNode>();
+  /** Symlinks at which a walk was given up; as short-lived as `parents`. */
+  private readonly hopeless = new Set<TreeNode>();
 
   constructor(
     private readonly root: TreeNode,
@@ -153,26 +157,23 @@ class LayerMerge {
     dir.links.set(name, { layer: this.layer, entry });
   }
 
-  /** Links whose target came later, or is itself such a link; a round without progress leaves only lost ones. */
+  /** Links whose target came later, or is itself such a link. What is left after that has no target. */
   private settlePending(): void {
-    let progress = true;
-    while (progress && this.pending.size > 0) {
-      progress = false;
-      for (const link of [...this.pending.values()]) {
-        const { entry, dir, name, node } = link;
-        // A later entry took the name, or hid it.
-        const stale = dir.children!.get(name) !== node;
-        const target = stale ? undefined : this.linkTarget(entry.linkName);
-        if (!stale && (!target || this.pending.has(target))) continue;
-        this.pending.delete(node);
-        progress = true;
-        if (!target) continue;
-        if (target.type === 'dir') {
-          this.remove(dir, name);
-          this.warn('link-to-directory', entry);
-        } else {
-          this.link(dir, name, target, entry);
-        }
+    const waiting = new Map<TreeNode, PendingLink[]>();
+    for (const link of this.pending.values()) {
+      // A later entry took the name, or hid it.
+      if (link.dir.children!.get(link.name) !== link.node) {
+        this.pending.delete(link.node);
+        continue;
+      }
+      const target = this.linkTarget(link.entry.linkName);
+      if (!target) continue;
+      if (this.pending.has(target)) {
+        const others = waiting.get(target);
+        if (others) others.push(link);
+        else waiting.set(target, [link]);
+      } else {
+        this.settle(link, target, waiting);
       }
     }
     for (const { entry, dir, name } of this.pending.values()) {
@@ -180,6 +181,21 @@ class LayerMerge {
       this.warn('link-target-missing', entry);
     }
     this.pending.clear();
+  }
+
+  /** Gives a waiting link its target, and with it all that wait for this one. */
+  private settle(first: PendingLink, target: TreeNode, waiting: Map<TreeNode, PendingLink[]>): void {
+    const todo = [first];
+    for (let link = todo.pop(); link; link = todo.pop()) {
+      this.pending.delete(link.node);
+      if (target.type === 'dir') {
+        this.remove(link.dir, link.name);
+        this.warn('link-to-directory', link.entry);
+      } else {
+        this.link(link.dir, link.name, target, link.entry);
+      }
+      for (const next of waiting.get(link.node) ?? []) todo.push(next);
+    }
   }
 
   /** What a hardlink names: parents through symlinks, the last name itself never (link(2)). */
@@ -194,13 +210,10 @@ class LayerMerge {
   private parent(path: string, entry: TarEntry): TreeNode | undefined {
     const known = this.parents.get(path);
     if (known) return known;
-    const found = this.walk(path);
-    if (!found) {
-      this.warn('symlink-loop', entry);
-      return undefined;
-    }
-    if (found.missing.length + found.route.length > MAX_DEPTH || !found.missing.every(validName)) {
-      this.warn('name-invalid', entry);
+    const tooDeep = path.length > 2 * MAX_DEPTH && path.split('/').length > MAX_DEPTH;
+    const found = tooDeep ? undefined : this.walk(path);
+    if (!found || found.missing.length + found.route.length > MAX_DEPTH || !found.missing.every(validName)) {
+      this.warn(found || tooDeep ? 'name-invalid' : 'symlink-loop', entry);
       return undefined;
     }
     let dir = found.route[found.route.length - 1]!;
@@ -216,14 +229,24 @@ class LayerMerge {
 
   /**
    * Follows a directory path inside the tree. `route`: the directories passed, root first; `missing`: the names below
-   * the last of them that are no directories yet; `dir`: the end when nothing is missing. Undefined: a symlink loop.
+   * the last of them that are no directories yet; `dir`: the end when nothing is missing. Undefined: a symlink loop, or a
+   * way as long as one.
    */
   private walk(path: string): { route: TreeNode[]; missing: string[]; dir: TreeNode | undefined } | undefined {
     let route = [this.root];
     let missing: string[] = [];
     const todo = path.split('/').reverse();
     let followed = 0;
-    while (todo.length > 0) {
+    let symlink: TreeNode | undefined;
+    for (let steps = 0; todo.length > 0; steps++) {
+      if (
+        followed > MAX_PARENT_SYMLINKS ||
+        steps + todo.length > MAX_STEPS ||
+        (symlink && this.hopeless.has(symlink))
+      ) {
+        if (symlink) this.hopeless.add(symlink);
+        return undefined;
+      }
       const name = todo.pop()!;
       if (name === '' || name === '.') continue;
       if (name === '..') {
@@ -236,7 +259,7 @@ class LayerMerge {
         route.push(child);
       } else if (child?.type === 'symlink') {
         followed += 1;
-        if (followed > MAX_PARENT_SYMLINKS) return undefined;
+        symlink = child;
         if (child.linkTarget.startsWith('/')) {
           route = [this.root];
           missing = [];
@@ -259,7 +282,10 @@ class LayerMerge {
     if (!node) return;
     dir.children!.delete(name);
     dir.links?.delete(name);
-    if (node.type === 'dir' || node.type === 'symlink') this.parents.clear();
+    if (node.type === 'dir' || node.type === 'symlink') {
+      this.parents.clear();
+      this.hopeless.clear();
+    }
   }
 
   private warn(problem: MergeProblem, entry: TarEntry): void {

@@ -185,9 +185,9 @@ export class Tree {
     let node = this.root;
     const todo = path.split('/').reverse();
     let followed = 0;
-    let wantDirectory = path.endsWith('/');
     while (todo.length > 0) {
       const name = todo.pop()!;
+      // Also for the empty name after a trailing slash.
       if (node.type !== 'dir') throw new FsError(ERRNO.ENOTDIR, `${path}: not a directory`);
       if (name === '' || name === '.') continue;
       if (name === '..') {
@@ -206,11 +206,9 @@ export class Tree {
       options.through?.push(child);
       const target = child.linkTarget;
       if (target === '') throw new FsError(ERRNO.ENOENT, `${path}: empty symbolic link`);
-      if (last && target.endsWith('/')) wantDirectory = true;
       if (target.startsWith('/')) node = this.root;
       todo.push(...target.split('/').reverse());
     }
-    if (wantDirectory && node.type !== 'dir') throw new FsError(ERRNO.ENOTDIR, `${path}: not a directory`);
     return node;
   }
 

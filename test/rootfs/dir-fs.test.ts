@@ -259,6 +259,21 @@ describe('the table of nodes', () => {
     });
   }
 
+  test('files and directories that moved do not keep their old parents', () => {
+    const moving = makeDir();
+    mkdirSync(join(moving, 'from/d'), { recursive: true });
+    mkdirSync(join(moving, 'to'));
+    writeFileSync(join(moving, 'from/f'), '');
+    const fs = open(moving);
+    const ids = ['from', 'from/f', 'from/d'].map((path) => walkTo(fs, path).ino);
+    renameSync(join(moving, 'from/f'), join(moving, 'to/f'));
+    renameSync(join(moving, 'from/d'), join(moving, 'to/d'));
+    ids.push(...['to', 'to/f', 'to/d'].map((path) => walkTo(fs, path).ino));
+    assert.deepEqual(ids.slice(1, 3), ids.slice(4));
+    for (const id of ids) fs.forget(id, 3);
+    assert.equal(fs.nodeCount, 1);
+  });
+
   test('listing alone adds nothing', () => {
     const fs = open(dir);
     fs.readdir(ROOT_NODE, NOBODY);

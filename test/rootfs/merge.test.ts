@@ -81,7 +81,7 @@ const TABLE: { name: string; layers: Spec[][]; want: string[]; warn?: string[] }
   {
     name: 'a whiteout after a directory of the same layer leaves only what the layer put there',
     layers: [
-      [dir('d'), reg('d/low'), reg('d/sub/low')],
+      [dir('d'), reg('d/low'), dir('d/sub'), reg('d/sub/low')],
       [dir('d'), reg('d/up'), reg('d/sub/up'), wh('d')],
     ],
     want: ['/d dir 1:0', '/d/sub dir 1:-', '/d/sub/up reg 1:2', '/d/up reg 1:1'],
@@ -374,6 +374,31 @@ describe('mergeLayers', () => {
         ['/d/c', 5, 1],
       ],
     );
+  });
+
+  test('a chain of 50 000 hardlinks, each before its target, and one that ends nowhere', () => {
+    const chain = (prefix: string) =>
+      Array.from({ length: 50_000 }, (_, i) => hard(`${prefix}${i}`, `${prefix}${i + 1}`));
+    const started = process.hrtime.bigint();
+    const tree = mergeLayers([layer(...chain('a'), reg('a50000'), ...chain('b'))]);
+    assert.ok(process.hrtime.bigint() - started < 5_000_000_000n, 'not quadratic');
+    assert.equal(tree.resolve('/a0').nlink, 50_001);
+    assert.equal(tree.totals.names, 50_001);
+    assert.equal(tree.warnings.length, 50_000);
+    const fan = [hard('first', 'last')];
+    for (let i = 0; i < 150_000; i++) fan.push(hard(`h${i}`, 'first'));
+    const entries = [...fan, reg('last')].map((spec, index) => ({ ...layer(spec)[0]!, index }));
+    assert.equal(mergeLayers([entries]).resolve('/first').nlink, 150_002);
+  });
+
+  test('symlinks that make ever longer ways end soon', () => {
+    const long = '../x/'.repeat(800);
+    const specs = [dir('x'), sym('x/l', `../l/${long}`), sym('l', `x/l/${long}`)];
+    for (let i = 0; i < 2000; i++) specs.push(reg(`l/${i}/f`));
+    const started = process.hrtime.bigint();
+    const tree = mergeLayers([layer(...specs)]);
+    assert.ok(process.hrtime.bigint() - started < 5_000_000_000n);
+    assert.deepEqual([tree.warnings.length, tree.warnings[0]?.problem], [2000, 'symlink-loop']);
   });
 
   test('a layer of 100 000 names in one directory, and a path of 2000 directories', () => {

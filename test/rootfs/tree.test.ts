@@ -104,6 +104,17 @@ test('originOf names the entry of the content and of the link', () => {
   assert.equal(tree.originOf('/nope'), undefined);
 });
 
+test('a name that was a hardlink and is a file now has no link origin, and hides nothing of a lower layer', () => {
+  const relinked = mergeLayers([
+    layer(reg('f'), hard('h', 'f'), hard('i', 'f')),
+    layer(reg('h'), hard('i', 'h')),
+    layer(wh('i'), reg('g'), reg('i')),
+  ]);
+  assert.deepEqual(relinked.originOf('/h'), { layer: 1, entryIndex: 0 });
+  assert.deepEqual(relinked.originOf('/i'), { layer: 2, entryIndex: 2 });
+  assert.deepEqual(relinked.pathsOf(relinked.resolve('/f')), ['/f']);
+});
+
 test('a node that was never numbered is ENOENT', () => {
   assert.equal(
     errno(() => tree.node(0xffff)),
