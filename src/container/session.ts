@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { type Mounted, rawTransport } from '../fuse/index.js';
 import type { Nanos } from '../units.js';
 import { type Namespace, ownNamespace, readIdentity } from './identity.js';
-import { type LaunchPlan, launchCommand, variableScript } from './launch.js';
+import { EXEC_FAILED, type LaunchPlan, launchCommand, variableScript } from './launch.js';
 import type { Stream } from './output.js';
 import type { Identity } from './passwd.js';
 import { furnish, type Layout, makeLayout, mountRoot, switchRoot } from './root.js';
@@ -59,9 +59,12 @@ export async function conduct(
     } finally {
       watch.stop();
     }
+    const tail = stage.workload.output.tail();
+    const refused = (outcome.exitCode === 126 || outcome.exitCode === 127) && EXEC_FAILED.test(tail.at(-1) ?? '');
     return {
       ...outcome,
-      tail: stage.workload.output.tail(),
+      ...(refused && { neverRan: true }),
+      tail,
       ...(await letGo(mounted)),
       writable: stage.writable,
       rootless: namespace.inner,

@@ -38,6 +38,10 @@ export interface SessionSpec {
    * The file system to serve (fuse/types.ts), as the session's child process will load it. When `args` is an object the
    * module's `createFs` finds one more member in it: `activity`, an Int32Array over shared memory. The serving thread
    * adds 1 to its first element (Atomics.add) with each access that counts for the `idle` rule.
+   *
+   * `Caller.pid` is a pid of the session's own pid namespace, where /proc (of the serving thread too) is that of the
+   * session: 1 is the runner itself, which reads /etc/passwd and /etc/group and looks for the places to mount on; the
+   * workload's first process is another. What the runner's helpers ask comes before `startedAt` too.
    */
   readonly fs: { readonly module: string; readonly args: unknown };
   /** Open files of this process that the child inherits: the i-th becomes its descriptor FIRST_INHERITED_FD + i. */
@@ -75,6 +79,8 @@ export interface SessionResult {
   /** Absent when a signal ended it. 125 + … as the shell: 126 not executable, 127 not found. */
   readonly exitCode?: number;
   readonly signal?: string;
+  /** True when the program could not be executed at all; the tail says why. `exitCode` is then 126 or 127. */
+  readonly neverRan?: boolean;
   /** True when we stopped it because it was ready. */
   readonly stopped: boolean;
   /** Last lines of its output, at most 20. */

@@ -47,7 +47,7 @@ export interface MountCommand {
 }
 
 /** Descriptor of /dev/fuse in the mount(8) process: the first after the standard ones. */
-const INHERITED_FD = 3;
+export const INHERITED_FD = 3;
 
 /**
  * The arguments after `mount`. -i: no mount.fuse helper, mount(2) itself; -n: no mtab. default_permissions: the

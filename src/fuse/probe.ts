@@ -4,7 +4,7 @@ import { type SpawnSyncReturns, spawnSync } from 'node:child_process';
 import { closeSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import type { HotlayerError } from '../errors.js';
-import { explainMount, mountArgs, openFuseDevice } from './mount-command.js';
+import { explainMount, FUSE_DEVICE, INHERITED_FD, mountArgs, openFuseDevice } from './mount-command.js';
 
 export interface FuseProbe {
   readonly ok: boolean;
@@ -24,32 +24,31 @@ export const UNSHARE = {
 
 /** Takes some 20 ms; mounts nothing that outlives it. Never throws. */
 export function probeFuse(): FuseProbe {
-  let fd: number;
   try {
-    fd = openFuseDevice();
+    closeSync(openFuseDevice());
   } catch (error) {
     const { message, hint } = error as HotlayerError;
     return { ok: false, detail: message, ...(hint !== undefined && { mend: hint }) };
   }
-  try {
-    const ways: ('mount' | 'user')[] = process.getuid!() === 0 ? ['mount', 'user'] : ['user'];
-    let refusal: FuseProbe = { ok: false, detail: 'not tried' };
-    for (const namespace of ways) {
-      const probe = tryMount(namespace, fd);
-      if (probe.ok) return probe;
-      refusal = probe;
-    }
-    return refusal;
-  } finally {
-    closeSync(fd);
+  const ways: ('mount' | 'user')[] = process.getuid!() === 0 ? ['mount', 'user'] : ['user'];
+  let refusal: FuseProbe = { ok: false, detail: 'not tried' };
+  for (const namespace of ways) {
+    const probe = tryMount(namespace);
+    if (probe.ok) return probe;
+    refusal = probe;
   }
+  return refusal;
 }
 
-function tryMount(namespace: 'mount' | 'user', fd: number): FuseProbe {
+/** The device has to be opened inside: the kernel wants a descriptor of the user namespace that mounts. */
+const OPEN_AND_MOUNT = `exec ${INHERITED_FD}<>${FUSE_DEVICE} && exec mount "$@"`;
+
+function tryMount(namespace: 'mount' | 'user'): FuseProbe {
   // The new namespace's root is uid 0 to mount(2), whoever we are here.
   const command = { mountpoint: tmpdir(), name: 'hotlayer-probe', allowOther: true, owner: { uid: 0, gid: 0 } };
-  const result = spawnSync('unshare', [...UNSHARE[namespace], '--', 'mount', ...mountArgs(command)], {
-    stdio: ['ignore', 'ignore', 'pipe', fd],
+  const args = [...UNSHARE[namespace], '--', 'sh', '-c', OPEN_AND_MOUNT, 'sh', ...mountArgs(command)];
+  const result = spawnSync('unshare', args, {
+    stdio: ['ignore', 'ignore', 'pipe'],
     env: { ...process.env, LC_ALL: 'C' },
     encoding: 'utf8',
     timeout: 10_000,
@@ -66,7 +65,7 @@ function explainProbe(result: SpawnSyncReturns<string>, namespace: 'mount' | 'us
   if (result.error && 'code' in result.error && result.error.code === 'ENOENT') {
     return { detail: 'there is no unshare command', mend: 'install util-linux (Debian: apt-get install util-linux)' };
   }
-  if (/^unshare: failed to execute mount/m.test(stderr)) {
+  if (/mount: not found|mount: No such file/m.test(stderr)) {
     return { detail: 'there is no mount command', mend: 'install util-linux (Debian: apt-get install mount)' };
   }
   if (/^unshare:/m.test(stderr)) return { detail: stderr.trim().split('\n')[0]!, mend: namespaceMend(namespace) };

@@ -165,9 +165,10 @@ describe('a session', { skip: lackingSession() }, () => {
 
   test('exit codes, signals, and what cannot be executed', async () => {
     const rows: [config: Parameters<typeof run>[0]['config'], want: object, tail: RegExp][] = [
-      [shell('echo said; exit 7'), { exitCode: 7, signal: undefined, ready: undefined }, /^said$/],
-      [{ Cmd: ['nosuch'] }, { exitCode: 127 }, /^hotlayer: .*nosuch: not found$/],
-      [{ Cmd: ['/etc/passwd'] }, { exitCode: 126 }, /^hotlayer: .*passwd: Permission denied$/],
+      [shell('echo said; exit 7'), { exitCode: 7, signal: undefined, ready: undefined, neverRan: undefined }, /^said$/],
+      [{ Cmd: ['nosuch'] }, { exitCode: 127, neverRan: true, ready: undefined }, /^hotlayer: .*nosuch: not found$/],
+      [shell('nosuch'), { exitCode: 127, neverRan: undefined }, /nosuch: not found$/],
+      [{ Cmd: ['/etc/passwd'] }, { exitCode: 126, neverRan: true }, /^hotlayer: .*passwd: Permission denied$/],
     ];
     for (const [config, want, tail] of rows) {
       const result = await run({ config });

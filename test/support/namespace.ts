@@ -26,8 +26,13 @@ exec setpriv --reuid ${NOBODY} --regid ${NOBODY} --clear-groups --inh-caps=-all 
 export function namespaceCommand(kind: NamespaceKind, argv: readonly string[]): string[] {
   if (process.getuid!() !== 0) return ['unshare', ...UNSHARE.user, '--', ...argv];
   if (kind === 'mount') return ['unshare', ...UNSHARE.mount, '--', ...argv];
-  const inner = ['unshare', ...UNSHARE.user, '--', ...argv];
-  return ['unshare', ...UNSHARE.mount, '--', 'sh', '-c', AS_NOBODY, 'sh', ...inner];
+  return ordinaryUserCommand(['unshare', ...UNSHARE.user, '--', ...argv]);
+}
+
+/** The command that runs `argv` as an ordinary user who may open /dev/fuse; for an ordinary user that is `argv` itself. */
+export function ordinaryUserCommand(argv: readonly string[]): string[] {
+  if (process.getuid!() !== 0) return [...argv];
+  return ['unshare', ...UNSHARE.mount, '--', 'sh', '-c', AS_NOBODY, 'sh', ...argv];
 }
 
 /**
