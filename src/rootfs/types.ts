@@ -26,6 +26,7 @@ export interface Attr {
 
 export interface DirEntry {
   readonly name: string;
+  /** For d_ino only: a live directory does not know it before `lookup` (UNKNOWN_NODE of dir-fs.ts). */
   readonly node: NodeId;
   readonly type: NodeType;
 }
@@ -87,6 +88,7 @@ export interface RootFs {
   forget?(node: NodeId, count: number): void;
   /** Path from the root with a leading slash ("/" for the root); one of them when a file has several names. */
   pathOf(node: NodeId): string;
+  /** `blocks` are of 512 bytes, as in Attr. */
   statfs(): { readonly blocks: number; readonly files: number };
   close(): void;
 }
