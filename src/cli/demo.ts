@@ -183,7 +183,7 @@ async function writeSample(
     });
     await sink.commit({ mediaType: MEDIA.manifest, ...(await sink.putBytes(manifest)), platform });
     const rows = written.map((layer, i) => [
-      String(i + 1),
+      String(i),
       layer.createdBy,
       formatCount(layer.items),
       formatBytes(layer.descriptor.size),

@@ -70,7 +70,7 @@ export function showInspection(out: Output, image: ImageInspection): void {
   const rows = image.layers.map((layer) => {
     const stargz = layer.stargz;
     return [
-      String(layer.index + 1),
+      String(layer.index),
       stargz ? stargz.footer : layer.compression,
       formatCount(layer.entries),
       formatCount(layer.members),
@@ -99,9 +99,9 @@ export function showInspection(out: Output, image: ImageInspection): void {
     { title: '' },
   ] as const;
   for (const line of table(columns, rows)) out.result(line);
-  for (const layer of image.layers) if (layer.problem) out.warn(`layer ${layer.index + 1}: ${layer.problem}`);
+  for (const layer of image.layers) if (layer.problem) out.warn(`layer ${layer.index}: ${layer.problem}`);
   showTouched(out, image);
-  if (out.verbose) for (const layer of image.layers) showLargest(out, `layer ${layer.index + 1}`, layer);
+  if (out.verbose) for (const layer of image.layers) showLargest(out, `layer ${layer.index}`, layer);
 }
 
 function showTouched(out: Output, image: ImageInspection): void {
@@ -109,7 +109,7 @@ function showTouched(out: Output, image: ImageInspection): void {
   if (touched.length === 0) return;
   out.result('\nWhat the profile read, and what is prefetched of it:');
   const rows = touched.map((t) => [
-    String(t.index + 1),
+    String(t.index),
     formatCount(t.files),
     formatBytes(t.bytesRead),
     formatBytes(t.bytes),

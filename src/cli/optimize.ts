@@ -200,7 +200,7 @@ function showPlan(out: Output, plan: Plan, profile: Profile | undefined): void {
 
 export function showResult(out: Output, result: OptimizeResult, target: string, nanos: number): void {
   const rows = result.layers.map((layer, i) => [
-    String(i + 1),
+    String(i),
     formatCount(layer.entries),
     formatCount(layer.hotEntries),
     `${formatBytes(layer.sizeBefore)} → ${formatBytes(layer.size)}`,
@@ -233,9 +233,9 @@ export function showResult(out: Output, result: OptimizeResult, target: string, 
   for (const line of table(columns, rows)) out.result(line);
   for (const layer of result.layers) {
     for (const warning of layer.warnings.slice(0, out.verbose ? undefined : 5))
-      out.warn(`layer ${layer.index + 1}: ${warning.message}`);
+      out.warn(`layer ${layer.index}: ${warning.message}`);
     if (!out.verbose && layer.warnings.length > 5)
-      out.warn(`layer ${layer.index + 1}: and ${layer.warnings.length - 5} more (--verbose, --json)`);
+      out.warn(`layer ${layer.index}: and ${layer.warnings.length - 5} more (--verbose, --json)`);
   }
   out.result();
   out.result(`Wrote ${target}  ${result.manifest.digest}  in ${formatNanos(nanos)}`);

@@ -50,7 +50,8 @@ async function verify(
   };
   await using before = await openImage(original, options);
   await using after = await openImage(optimized, options);
-  return verifyImages(before, after, {
+  // "await": else both would be closed before the work begins.
+  return await verifyImages(before, after, {
     signal: context.signal,
     ...(plan ? { plan } : {}),
     ...(context.tmpdir ? { tempParent: context.tmpdir } : {}),
@@ -78,7 +79,7 @@ export function showVerification(out: Output, report: VerifyReport): void {
       `\n${report.exceptions.length} difference${report.exceptions.length === 1 ? '' : 's'} that the format demands, each checked for being equivalent:`,
     );
     for (const e of report.exceptions.slice(0, out.verbose ? undefined : SHOWN)) {
-      out.result(`  layer ${e.layer + 1} ${showPath(e.entry)}: ${e.message}`);
+      out.result(`  layer ${e.layer} ${showPath(e.entry)}: ${e.message}`);
     }
   }
   out.result();
@@ -87,7 +88,7 @@ export function showVerification(out: Output, report: VerifyReport): void {
 
 function mismatchText(mismatch: Mismatch): string {
   const where = [
-    mismatch.layer === undefined ? '' : `layer ${mismatch.layer + 1}`,
+    mismatch.layer === undefined ? '' : `layer ${mismatch.layer}`,
     mismatch.entry === undefined ? '' : showPath(mismatch.entry),
   ];
   const sides =
