@@ -1,18 +1,5 @@
 // The public API: everything the command line does, for programs. Re-exports only; the rooms have the documentation.
-export { mergeProfiles } from './analyze/merge.js';
-export { DEFAULT_CHUNK_SIZE, type PlanInput, type PlanLayer, planLayers } from './analyze/plan.js';
-export { type Policy, touchedFiles } from './analyze/policy.js';
-export { buildProfile } from './analyze/profile.js';
-export {
-  type ProfileOptions,
-  type ProfileProgress,
-  profileDirectory,
-  profileImage,
-} from './analyze/profile-image.js';
-export { rankFiles } from './analyze/rank.js';
-export { readPlan, readProfile, writePlan, writeProfile } from './analyze/saved.js';
-export { planSchema, profileSchema } from './analyze/schema.js';
-export type * from './analyze/types.js';
+export * from './analyze/index.js';
 export {
   formatReadyRule,
   makeProcessSpec,

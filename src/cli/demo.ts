@@ -5,8 +5,7 @@ import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
 import type { Command } from 'commander';
-import { planLayers } from '../analyze/plan.js';
-import { rankFiles } from '../analyze/rank.js';
+import { planImage } from '../analyze/plan.js';
 import { writePlan, writeProfile } from '../analyze/saved.js';
 import type { Plan, Profile } from '../analyze/types.js';
 import { EXIT } from '../errors.js';
@@ -65,18 +64,7 @@ async function demo(context: CommandContext, flags: DemoFlags): Promise<number> 
   showProfile(out, profile);
 
   heading(`3  hotlayer optimize ${before} ${after} -p ${at('profile.json')}`);
-  const plan = planLayers({
-    image: { reference: before, digest: image.descriptor.digest },
-    layers: spooled.layers.map(({ layer, scan }) => ({
-      index: layer.index,
-      digest: layer.descriptor.digest,
-      diffId: layer.diffId,
-      entries: scan.entries,
-    })),
-    tree: spooled.tree,
-    ranking: rankFiles(profile),
-    profile,
-  });
+  const plan = planImage(spooled, { profile });
   await writePlan(at('plan.json'), plan);
   const sink = await openSink(after);
   const writing = process.hrtime.bigint();

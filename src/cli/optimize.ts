@@ -2,9 +2,8 @@
 // of the workload made now, or prioritizes nothing.
 import { type Command, Option } from 'commander';
 import { mergeProfiles } from '../analyze/merge.js';
-import { planLayers } from '../analyze/plan.js';
+import { planImage } from '../analyze/plan.js';
 import { touchedFiles } from '../analyze/policy.js';
-import { rankFiles } from '../analyze/rank.js';
 import { readPlan, readProfile, writePlan } from '../analyze/saved.js';
 import type { Plan, Profile } from '../analyze/types.js';
 import { EXIT, HotlayerError } from '../errors.js';
@@ -170,18 +169,8 @@ async function chooseProfile(
 }
 
 async function choosePlan(spooled: SpooledImage, profile: Profile | undefined, flags: OptimizeFlags): Promise<Plan> {
-  const { image } = spooled;
   if (flags.plan !== undefined) return readPlan(flags.plan);
-  return planLayers({
-    image: { reference: image.reference, digest: image.descriptor.digest },
-    layers: spooled.layers.map(({ layer, scan }) => ({
-      index: layer.index,
-      digest: layer.descriptor.digest,
-      diffId: layer.diffId,
-      entries: scan.entries,
-    })),
-    tree: spooled.tree,
-    ranking: profile ? rankFiles(profile) : [],
+  return planImage(spooled, {
     profile,
     policy: touchedFiles(flags.maxPrefetch === undefined ? {} : { maxPrefetch: flags.maxPrefetch }),
     chunkSize: flags.chunkSize,

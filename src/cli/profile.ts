@@ -1,6 +1,7 @@
 // `hotlayer profile IMAGE [-- CMD…]`: run the workload on the tracing mount, write a profile.
 import type { Command } from 'commander';
 import { writeProfile } from '../analyze/saved.js';
+import { spreadOf } from '../analyze/statistics.js';
 import type { Profile, Spread } from '../analyze/types.js';
 import { EXIT } from '../errors.js';
 import { openImage, parseReference } from '../image/index.js';
@@ -95,7 +96,7 @@ export function showProfile(out: Output, profile: Profile): void {
     [
       'Bytes read',
       ...bytesRead,
-      `${formatShare(median(profile.runs.map((run) => run.bytesRead)), profile.image.bytes)} of the image's ${formatBytes(profile.image.bytes)}`,
+      `${formatShare(spreadOf(profile.runs.map((run) => run.bytesRead)).median, profile.image.bytes)} of the image's ${formatBytes(profile.image.bytes)}`,
     ],
     [
       'Failed look-ups',
@@ -118,21 +119,12 @@ export function showProfile(out: Output, profile: Profile): void {
   }
 }
 
+/** "median ± MAD" and "min … max". */
 function spreadText(values: readonly number[], format: (value: number) => string): [string, string] {
-  const middle = median(values);
-  const mad = median(values.map((value) => Math.abs(value - middle)));
-  return [
-    `${format(Math.round(middle))} ± ${format(Math.round(mad))}`,
-    `${format(Math.min(...values))} … ${format(Math.max(...values))}`,
-  ];
+  const spread = spreadOf(values);
+  return [`${format(Math.round(spread.median))} ± ${format(Math.round(spread.mad))}`, range(spread, format)];
 }
 
 function range(spread: Spread, format: (value: number) => string): string {
   return `${format(spread.min)} … ${format(spread.max)}`;
-}
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const half = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[half]! : (sorted[half - 1]! + sorted[half]!) / 2;
 }
