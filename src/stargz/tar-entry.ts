@@ -53,5 +53,42 @@ export interface TarEntry {
   readonly sparse?: readonly SparseExtent[];
 }
 
+/** Headers that belong to no entry. */
+export interface GlobalHeader {
+  /** `g`: global PAX records. `V`: a volume label, `N`: an old list of long names; both without records. */
+  readonly flag: 'g' | 'V' | 'N';
+  readonly headerOffset: number;
+  /** First byte after header, payload and padding. */
+  readonly end: number;
+  /** Records of this header alone; later ones override earlier ones, an empty value cancels. */
+  readonly records: ReadonlyMap<string, Buffer>;
+  /** Index of the first entry that comes after it. */
+  readonly firstEntry: number;
+}
+
+export interface TarScan {
+  readonly entries: TarEntry[];
+  readonly globals: GlobalHeader[];
+  /** First byte of the zero blocks that end the archive; `size` when there are none. */
+  readonly end: number;
+  /** Bytes of the whole tar. */
+  readonly size: number;
+  /** Bytes that are not zero after the end-of-archive blocks. */
+  readonly trailing: number;
+  readonly warnings: string[];
+}
+
+export interface TarLimits {
+  /** Default MAX_ENTRIES. */
+  readonly maxEntries?: number;
+  /** Default MAX_METADATA_BYTES. */
+  readonly maxMetadataBytes?: number;
+}
+
+/** Entries in one layer. The largest images known have a few hundred thousand. */
+export const MAX_ENTRIES = 4_000_000;
+/** Names, link targets, xattrs and sparse maps of one layer that are kept in memory. */
+export const MAX_METADATA_BYTES = 1024 * 1024 * 1024;
+
 /** Longest header value accepted for a name, link or xattr record: a hostile tar must not fill the memory. */
 export const MAX_EXTENSION_HEADER = 8 * 1024 * 1024;

@@ -11,8 +11,16 @@
 //   not itself a header or the end of the archive: writers disagree on whether such a size means bytes.
 // - One zero block ends the archive as two do; so does the end of the file after an entry.
 import { type ErrorContext, HotlayerError } from '../errors.js';
-import { cleanPath, showPath } from '../paths.js';
-import { type EntryType, MAX_EXTENSION_HEADER, type TarEntry, type TarTime } from './tar-entry.js';
+import { showPath } from '../paths.js';
+import {
+  type GlobalHeader,
+  MAX_ENTRIES,
+  MAX_EXTENSION_HEADER,
+  MAX_METADATA_BYTES,
+  type TarLimits,
+  type TarScan,
+} from './tar-entry.js';
+import { type Draft, EXTENSIONS, Extensions, typeOf } from './tar-extensions.js';
 import {
   BLOCK,
   type HeaderBlock,
@@ -24,69 +32,13 @@ import {
   parseHeader,
   TarProblem,
 } from './tar-header.js';
-import { type PaxRecords, parseDecimal, parsePax, parsePaxText, parsePaxTime, xattrsOf } from './tar-pax.js';
-import { extentsOf, gnuRealSize, PayloadMap, parseGnuSparse, parseMapRecord, type SparsePairs } from './tar-sparse.js';
+import { parsePax } from './tar-pax.js';
+import { extentsOf, gnuRealSize, PayloadMap, parseGnuSparse, type SparsePairs } from './tar-sparse.js';
 
-/** Headers that belong to no entry. */
-export interface GlobalHeader {
-  /** `g`: global PAX records. `V`: a volume label, `N`: an old list of long names; both without records. */
-  readonly flag: 'g' | 'V' | 'N';
-  readonly headerOffset: number;
-  /** First byte after header, payload and padding. */
-  readonly end: number;
-  /** Records of this header alone; later ones override earlier ones, an empty value cancels. */
-  readonly records: ReadonlyMap<string, Buffer>;
-  /** Index of the first entry that comes after it. */
-  readonly firstEntry: number;
-}
-
-export interface TarScan {
-  readonly entries: TarEntry[];
-  readonly globals: GlobalHeader[];
-  /** First byte of the zero blocks that end the archive; `size` when there are none. */
-  readonly end: number;
-  /** Bytes of the whole tar. */
-  readonly size: number;
-  /** Bytes that are not zero after the end-of-archive blocks. */
-  readonly trailing: number;
-  readonly warnings: string[];
-}
-
-export interface TarLimits {
-  /** Default MAX_ENTRIES. */
-  readonly maxEntries?: number;
-  /** Default MAX_METADATA_BYTES. */
-  readonly maxMetadataBytes?: number;
-}
-
-/** Entries in one layer. The largest images known have a few hundred thousand. */
-export const MAX_ENTRIES = 4_000_000;
-/** Names, link targets, xattrs and sparse maps of one layer that are kept in memory. */
-export const MAX_METADATA_BYTES = 1024 * 1024 * 1024;
 const MAX_WARNINGS = 50;
 
 type State = 'header' | 'extension' | 'gnuSparse' | 'sparseMap' | 'peek' | 'peekZero' | 'lastZero' | 'trailer';
-type Draft = { -readonly [K in keyof TarEntry]: TarEntry[K] };
 
-const EXTENSIONS: Record<string, string> = {
-  x: 'PAX header',
-  X: 'PAX header',
-  g: 'global PAX header',
-  L: 'GNU long name',
-  K: 'GNU long link',
-};
-const TYPES: Record<string, EntryType> = {
-  '0': 'reg',
-  '7': 'reg',
-  S: 'reg',
-  '1': 'hardlink',
-  '2': 'symlink',
-  '3': 'char',
-  '4': 'block',
-  '5': 'dir',
-  D: 'dir',
-  '6': 'fifo',
-};
 /** Global records that say nothing about an entry. */
 const HARMLESS = /^(comment|hdrcharset|charset|atime|ctime)$|^GNU\.volume\./;
 const NOTHING = Buffer.alloc(0);
@@ -109,13 +61,8 @@ export class TarMachine {
   #trailing = 0;
   #metadata = 0;
 
-  // Of the entry being read. `start` < 0: nothing of it was seen yet.
-  #start = -1;
-  #local: PaxRecords = new Map();
-  #pairs: SparsePairs = [];
-  #longName: string | undefined;
-  #longLink: string | undefined;
-  #ruling: PaxRecords = new Map();
+  // Of the entry being read.
+  readonly #extensions = new Extensions();
   #extension = '';
   #extensionAt = 0;
   #draft: Draft | undefined;
@@ -123,8 +70,8 @@ export class TarMachine {
   #named: string | undefined;
   /** Bytes that the headers claim as payload. */
   #claimed = 0;
+  #pairs: SparsePairs = [];
   #map: PayloadMap | undefined;
-  #scratch = Buffer.allocUnsafeSlow(4 * BLOCK);
 
   constructor(where: ErrorContext, limits: TarLimits) {
     this.#where = where;
@@ -243,7 +190,7 @@ export class TarMachine {
   }
 
   #endAt(at: number): void {
-    if (this.#start >= 0) {
+    if (this.#extensions.start >= 0) {
       throw new TarProblem(`the ${EXTENSIONS[this.#extension]} at byte ${this.#extensionAt} has no entry after it`);
     }
     this.#end = at;
@@ -288,138 +235,54 @@ export class TarMachine {
   #extended(payload: Buffer): void {
     const at = this.#extensionAt;
     if (this.#extension === 'g') {
-      const header = { records: new Map<string, Buffer>(), pairs: [] };
-      parsePax(Buffer.from(payload), header);
+      const records = new Map<string, Buffer>();
+      parsePax(Buffer.from(payload), { records, pairs: [] });
       const end = this.at + padded(payload.length);
-      this.#addGlobal({ flag: 'g', headerOffset: at, end, records: header.records, firstEntry: this.#entries.length });
-      this.#ruling = new Map(this.#ruling);
-      for (const [key, value] of header.records) {
-        if (value.length === 0) this.#ruling.delete(key);
-        else this.#ruling.set(key, value);
-        if (value.length > 0 && !HARMLESS.test(key))
-          this.#warn(
-            `global PAX record "${showPath(key)}" at byte ${at} changes the entries after it; container runtimes ignore it`,
-          );
+      this.#addGlobal({ flag: 'g', headerOffset: at, end, records, firstEntry: this.#entries.length });
+      this.#extensions.addGlobal(records);
+      for (const [key, value] of records) {
+        if (value.length === 0 || HARMLESS.test(key)) continue;
+        this.#warn(
+          `global PAX record "${showPath(key)}" at byte ${at} changes the entries after it; container runtimes ignore it`,
+        );
       }
     } else {
-      if (this.#start < 0) this.#start = at;
-      if (this.#extension === 'L') this.#longName = longText(payload);
-      else if (this.#extension === 'K') this.#longLink = longText(payload);
-      else parsePax(this.#kept(payload), { records: this.#local, pairs: this.#pairs });
+      this.#extensions.add(this.#extension, at, payload);
     }
     this.at += padded(payload.length);
     this.#enter('header');
   }
 
-  /** A copy that lasts until the entry is complete, in memory used again for every entry. */
-  #kept(payload: Buffer): Buffer {
-    if (this.#local.size > 0) return Buffer.from(payload);
-    if (this.#scratch.length < payload.length) this.#scratch = Buffer.allocUnsafeSlow(2 * payload.length);
-    payload.copy(this.#scratch);
-    return this.#scratch.subarray(0, payload.length);
-  }
-
   #addGlobal(header: GlobalHeader): void {
     this.#metadata += header.end - header.headerOffset;
     this.#checkLimits();
-    if (this.#start < 0) this.#globals.push(header);
+    if (this.#extensions.start < 0) this.#globals.push(header);
     else this.#warn(`a header of type ${header.flag} at byte ${header.headerOffset} stands between an entry's headers`);
-  }
-
-  /** A PAX record's value in force: the entry's own, else the global one. */
-  #record(key: string): Buffer | undefined {
-    const own = this.#local.get(key);
-    if (own !== undefined) return own.length === 0 ? undefined : own;
-    return this.#ruling.get(key);
-  }
-
-  #number(key: string, otherwise: number): number {
-    const value = this.#record(key);
-    return value === undefined ? otherwise : parseDecimal(value, key);
-  }
-
-  #text(key: string, otherwise: string): string {
-    const value = this.#record(key);
-    return value === undefined ? otherwise : parsePaxText(value, key);
   }
 
   #entry(header: HeaderBlock, buffer: Buffer, from: number): void {
     const { flag } = header;
-    const pax = this.#local.size > 0 || this.#ruling.size > 0 || this.#pairs.length > 0;
-    let name = this.#longName ?? header.name;
-    let linkName = this.#longLink ?? header.linkName;
-    let mtime: TarTime = { sec: header.mtime, nsec: 0 };
-    if (pax) {
-      name = this.#text('GNU.sparse.name', this.#text('path', name));
-      linkName = this.#text('linkpath', linkName);
-      const time = this.#record('mtime');
-      if (time !== undefined) mtime = parsePaxTime(time, 'mtime');
-    }
+    const name = this.#extensions.name(header);
     this.#named = name;
-    let type = TYPES[flag];
-    if (flag === '\0') type = name.endsWith('/') ? 'dir' : 'reg';
-    const size = pax ? this.#number('size', header.size) : header.size;
-    const draft: Draft = {
-      index: this.#entries.length,
-      headerOffset: this.#start < 0 ? this.at : this.#start,
-      payloadOffset: this.at + BLOCK,
-      payloadSize: 0,
-      end: 0,
-      type: type ?? 'reg',
-      name,
-      path: cleanPath(name),
-      linkName: type === 'symlink' || type === 'hardlink' ? linkName : '',
-      mode: header.mode,
-      uid: pax ? this.#number('uid', header.uid) : header.uid,
-      gid: pax ? this.#number('gid', header.gid) : header.gid,
-      uname: pax ? this.#text('uname', header.uname) : header.uname,
-      gname: pax ? this.#text('gname', header.gname) : header.gname,
-      size: 0,
-      mtime,
-      devMajor: header.devMajor,
-      devMinor: header.devMinor,
-    };
-    this.#draft = draft;
-    this.#claimed = size;
+    const size = this.#extensions.payloadSize(header);
     if (size < 0) throw new TarProblem(`the size is negative (${size})`);
     if (!Number.isSafeInteger(this.at + BLOCK + padded(size))) throw new TarProblem(`the size ${size} is absurd`);
     if (flag === 'M') {
       throw new TarProblem('this is the rest of a file from another volume (type M), which cannot be restored');
     }
-    if (type === undefined) {
+    if (typeOf(flag, name) === undefined) {
       this.#warn(
-        `entry "${showPath(name)}" at byte ${this.at} has the unknown type ${showFlag(flag)}; taken as a regular file`,
+        `entry "${showPath(name)}" at byte ${this.at} has the unknown type "${showPath(flag)}"; taken as a regular file`,
       );
     }
-    if (pax) {
-      if (draft.type === 'char' || draft.type === 'block') {
-        draft.devMajor = this.#number('SCHILY.devmajor', draft.devMajor);
-        draft.devMinor = this.#number('SCHILY.devminor', draft.devMinor);
-      }
-      const xattrs = xattrsOf(this.#inForce());
-      if (xattrs) draft.xattrs = xattrs;
-    }
+    const draft = this.#extensions.draft(header, name, this.at, this.#entries.length);
+    this.#draft = draft;
+    this.#claimed = size;
     this.at += BLOCK;
-    if (flag === 'S') {
-      this.#gnuSparse(header, draft, buffer, from);
-      return;
-    }
-    if (draft.type === 'reg') {
-      if (pax && this.#paxSparse(draft)) return;
-      draft.size = size;
-      this.#complete(size);
-      return;
-    }
-    if (size === 0 || flag === 'D') {
-      this.#complete(size);
-      return;
-    }
-    this.#enter('peek');
-  }
-
-  /** The entry's own records and those global ones that they leave in force. */
-  #inForce(): ReadonlyMap<string, Buffer> {
-    return this.#ruling.size === 0 ? this.#local : new Map([...this.#ruling, ...this.#local]);
+    if (flag === 'S') this.#gnuSparse(header, draft, buffer, from);
+    else if (draft.type === 'reg') this.#regular(draft);
+    else if (size === 0 || flag === 'D') this.#complete(size);
+    else this.#enter('peek');
   }
 
   #gnuSparse(header: HeaderBlock, draft: Draft, buffer: Buffer, from: number): void {
@@ -432,30 +295,21 @@ export class TarMachine {
     else this.#completeSparse(0);
   }
 
-  /** Recognizes PAX sparse formats 0.0, 0.1 and 1.0. False: an ordinary file. */
-  #paxSparse(draft: Draft): boolean {
-    const major = this.#record('GNU.sparse.major');
-    const minor = this.#record('GNU.sparse.minor');
-    const map = this.#record('GNU.sparse.map');
-    const real = this.#record('GNU.sparse.realsize') ?? this.#record('GNU.sparse.size');
-    if (major === undefined && minor === undefined && map === undefined && this.#pairs.length === 0) {
-      // 0.0 with no extent at all: nothing but a hole.
-      if (this.#record('GNU.sparse.numblocks') === undefined || real === undefined) return false;
+  #regular(draft: Draft): void {
+    const sparse = this.#extensions.sparse();
+    if (!sparse) {
+      draft.size = this.#claimed;
+      this.#complete(this.#claimed);
+      return;
     }
-    const version = major || minor ? `${major ?? 0}.${minor ?? 0}` : map ? '0.1' : '0.0';
-    if (version !== '0.0' && version !== '0.1' && version !== '1.0') {
-      throw new TarProblem(`sparse format ${showPath(version)} is not known; expected 0.0, 0.1 or 1.0`);
-    }
-    if (real === undefined) throw new TarProblem('a sparse file without the record of its real size');
-    draft.size = parseDecimal(real, 'GNU.sparse.realsize');
-    if (version === '1.0') {
+    draft.size = sparse.realSize;
+    if (sparse.pairs) {
+      this.#pairs = sparse.pairs;
+      this.#completeSparse(0);
+    } else {
       this.#map = new PayloadMap();
       this.#enter('sparseMap');
-      return true;
     }
-    if (map) this.#pairs = parseMapRecord(map);
-    this.#completeSparse(0);
-    return true;
   }
 
   /** @param mapLength bytes of the payload that are its map */
@@ -482,11 +336,7 @@ export class TarMachine {
     this.#draft = undefined;
     this.#named = undefined;
     this.#map = undefined;
-    this.#start = -1;
-    if (this.#local.size > 0) this.#local.clear();
-    if (this.#pairs.length > 0) this.#pairs = [];
-    this.#longName = undefined;
-    this.#longLink = undefined;
+    this.#extensions.clear();
     this.#enter('header');
   }
 
@@ -573,7 +423,7 @@ export class TarMachine {
     const layer = this.#where.layer ?? this.#where.file;
     const name = this.#named === undefined ? undefined : showPath(this.#named);
     const header = this.#state === 'extension' ? this.#extensionAt : this.at;
-    const offset = this.#draft?.headerOffset ?? (this.#start >= 0 ? this.#start : header);
+    const offset = this.#draft?.headerOffset ?? (this.#extensions.start >= 0 ? this.#extensions.start : header);
     const what = name === undefined ? 'tar' : `tar entry "${name}"`;
     return new HotlayerError(
       error.code,
@@ -589,14 +439,4 @@ export class TarMachine {
 
 function allZero(bytes: Buffer): boolean {
   return bytes.every((byte) => byte === 0);
-}
-
-/** The payload of a GNU long name or link: up to the first NUL. */
-function longText(payload: Buffer): string {
-  const end = payload.indexOf(0);
-  return parsePaxText(end < 0 ? payload : payload.subarray(0, end), 'long name');
-}
-
-function showFlag(flag: string): string {
-  return `"${showPath(flag)}"`;
 }

@@ -3,9 +3,10 @@
 // scan belongs to exactly one entry or global header.
 import { readSync } from 'node:fs';
 import { type ErrorContext, HotlayerError } from '../errors.js';
-import { type TarLimits, TarMachine, type TarScan } from './tar-machine.js';
+import type { TarLimits, TarScan } from './tar-entry.js';
+import { TarMachine } from './tar-machine.js';
 
-export { type GlobalHeader, MAX_ENTRIES, MAX_METADATA_BYTES, type TarLimits, type TarScan } from './tar-machine.js';
+export { type GlobalHeader, MAX_ENTRIES, MAX_METADATA_BYTES, type TarLimits, type TarScan } from './tar-entry.js';
 export { readPayload } from './tar-sparse.js';
 
 /** Bytes read at once: many small files in one read, little waste when payloads are skipped. */
