@@ -11,7 +11,7 @@ import { runScript, script, shellFor } from './shell.js';
 import { parseSignal } from './signals.js';
 import { findTools, type Tools } from './tools.js';
 import type { SessionResult, SessionSpec } from './types.js';
-import { ReadyWatch } from './watch.js';
+import { LONGEST_TIMER_MS, ReadyWatch } from './watch.js';
 import { type Ended, Workload } from './workload.js';
 
 /** Between the stop signal and SIGKILL when the spec does not say. */
@@ -143,8 +143,7 @@ async function follow(spec: SessionSpec, workload: Workload, watch: ReadyWatch):
   watch.start(startedAt);
   let timer: NodeJS.Timeout | undefined;
   const timeout = new Promise<'timeout'>((resolve) => {
-    // setTimeout takes at most 2^31 - 1 ms, 24 days.
-    timer = setTimeout(resolve, Math.min(spec.timeoutNanos / 1e6, 2 ** 31 - 1), 'timeout');
+    timer = setTimeout(resolve, Math.min(spec.timeoutNanos / 1e6, LONGEST_TIMER_MS), 'timeout');
   });
   const first = await Promise.race([
     watch.ready.then((ready) => ({ ready })),
@@ -156,7 +155,7 @@ async function follow(spec: SessionSpec, workload: Workload, watch: ReadyWatch):
     return { startedAt, ...ending(await workload.kill(), startedAt), stopped: false, timedOut: true };
   }
   if ('ready' in first) {
-    const ended = await workload.stop(stopSignal, (spec.graceNanos ?? DEFAULT_GRACE) / 1e6);
+    const ended = await workload.stop(stopSignal, Math.min((spec.graceNanos ?? DEFAULT_GRACE) / 1e6, LONGEST_TIMER_MS));
     return { startedAt, ready: first.ready, ...ending(ended, startedAt), stopped: true };
   }
   const byExit = spec.until.length === 0 || spec.until.some((rule) => rule.kind === 'exit');

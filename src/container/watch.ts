@@ -27,6 +27,8 @@ export interface Ready {
 }
 
 const TCP_POLL_MS = 10;
+/** setTimeout fires at once when asked for more: 2^31 - 1 ms, 24 days. */
+export const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /** A watch that is prepared, not running. */
 interface Watch {
@@ -117,7 +119,7 @@ function after(nanos: Nanos): Watch {
   let timer: NodeJS.Timeout | undefined;
   return {
     start(_startedAt, fire) {
-      timer = setTimeout(fire, nanos / 1e6);
+      timer = setTimeout(fire, Math.min(nanos / 1e6, LONGEST_TIMER_MS));
     },
     stop: () => clearTimeout(timer),
   };

@@ -1,9 +1,19 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import { needsUserNamespace, runSession } from '../../src/container/run-session.js';
+import { FIRST_INHERITED_FD } from '../../src/container/types.js';
 import { HotlayerError } from '../../src/errors.js';
 import { lackingSession, mountPoints, run, sessionSpec, shell } from '../support/session.js';
 import { lacking } from '../support/tools.js';
@@ -89,12 +99,18 @@ describe('a session', { skip: lackingSession() }, () => {
   });
 
   test('the workload holds nothing of ours: no descriptor, no capability beyond docker’s, no blocked signal', async () => {
-    // The shell opens what it reads itself; /proc/self/fd of cat shows 0, 1, 2 and the file.
+    const nameless = join(scratch, 'nameless');
+    writeFileSync(nameless, 'spooled\n');
+    const fd = openSync(nameless, 'r');
+    rmSync(nameless);
+    // The file system module gets the descriptor, the workload does not.
     const { stdout } = await run({
       programs: ['cat', 'ls'],
-      config: shell('ls /proc/1/fd; cat /proc/1/status; cat /proc/1/environ | while read -r x; do :; done'),
-    });
-    assert.equal(stdout.slice(0, 6), '0\n1\n2\n');
+      fds: [fd],
+      nodes: [{ path: 'spooled', type: 'reg', content: { host: `/proc/self/fd/${FIRST_INHERITED_FD}`, size: 8 } }],
+      config: shell('ls /proc/1/fd; cat /spooled /proc/1/status'),
+    }).finally(() => closeSync(fd));
+    assert.ok(stdout.startsWith('0\n1\n2\nspooled\nName:'), stdout);
     const field = (name: string) => new RegExp(`^${name}:\\s*(\\S+)$`, 'm').exec(stdout)?.[1];
     assert.equal(field('SigBlk'), '0000000000000000');
     assert.equal(field('SigIgn'), '0000000000000000');
