@@ -25,9 +25,19 @@ export function effectiveEntries(entries: readonly TarEntry[]): Map<string, TarE
  */
 export function danglingHardlinks(entries: readonly TarEntry[]): TarEntry[] {
   const byPath = effectiveEntries(entries);
+  const leads = new Map<string, boolean>();
   const dangling: TarEntry[] = [];
   for (const entry of byPath.values()) {
-    if (entry.type === 'hardlink' && !linkTarget(byPath, entry)) dangling.push(entry);
+    const passed: string[] = [];
+    let at: TarEntry | undefined = entry;
+    while (at?.type === 'hardlink' && !leads.has(at.path)) {
+      // False until the chain's end is known, which also closes a loop.
+      leads.set(at.path, false);
+      passed.push(at.path);
+      at = byPath.get(cleanPath(at.linkName));
+    }
+    if (at && (at.type !== 'hardlink' || leads.get(at.path))) for (const path of passed) leads.set(path, true);
+    if (entry.type === 'hardlink' && !leads.get(entry.path)) dangling.push(entry);
   }
   return dangling;
 }

@@ -311,17 +311,23 @@ export function resolveHardlink(byPath: ReadonlyMap<string, TocEntry>, entry: To
   return at;
 }
 
+/** Every hardlink leads to an entry. What is known to lead somewhere is not followed again. */
 function checkHardlinks(toc: Toc, blob: string): void {
-  const resolved = new Set<TocEntry>();
-  for (const entry of toc.entries) {
-    if (entry.type !== 'hardlink' || resolved.has(entry)) continue;
-    if (!resolveHardlink(toc.byPath, entry)) {
+  const leads = new Set<TocEntry>();
+  for (const link of toc.entries) {
+    const passed = new Set<TocEntry>();
+    let at: TocEntry | undefined = link;
+    while (at?.type === 'hardlink' && !leads.has(at) && !passed.has(at)) {
+      passed.add(at);
+      at = toc.byPath.get(cleanPath(at.linkName));
+    }
+    if (!at || passed.has(at)) {
       throw new HotlayerError(
         'HL_ERR_STARGZ',
-        `${blob}: ${showPath(entry.name)} is a hardlink to "${showPath(entry.linkName)}"; expected a file of this TOC, found none`,
-        { context: { entry: showPath(entry.path) } },
+        `${blob}: ${showPath(link.name)} is a hardlink to "${showPath(link.linkName)}"; expected a file of this TOC, found none`,
+        { context: { entry: showPath(link.path) } },
       );
     }
-    resolved.add(entry);
+    for (const entry of passed) leads.add(entry);
   }
 }

@@ -7,70 +7,29 @@ import { createHash } from 'node:crypto';
 import { readSync } from 'node:fs';
 import { HotlayerError } from '../errors.js';
 import type { Digest } from '../image/digest.js';
-import { cleanPath, isUtf8Path, showPath } from '../paths.js';
+import { showPath } from '../paths.js';
 import { MIB } from '../units.js';
 import { checkChunkSize, chunksOf, DEFAULT_CHUNK_SIZE } from './chunking.js';
-import type { Codec } from './codec.js';
 import { buildFooter } from './footer.js';
 import { GlobalState } from './global-state.js';
-import { isFormatEntry, LANDMARK_CONTENT, type LandmarkKind, landmarkName, TOC_NAME } from './landmark.js';
+import { isFormatEntry, LANDMARK_CONTENT, landmarkName, TOC_NAME } from './landmark.js';
 import { MemberWriter, type Sink } from './member-writer.js';
 import { effectiveEntries } from './names.js';
-import type { EntryOrder } from './order.js';
 import { headersOfExpanded } from './sparse-header.js';
 import { END_OF_ARCHIVE, paddingOf, regularHeader, ustarHeader } from './tar-build.js';
 import type { TarEntry } from './tar-entry.js';
-import { readPayload, type TarScan } from './tar-scan.js';
-import { isWritableTime, TocBuilder, type TocMeta, type WrittenChunk } from './toc.js';
+import { readPayload } from './tar-scan.js';
+import { TocBuilder, type TocMeta, type WrittenChunk } from './toc.js';
+import {
+  checkNames,
+  checkOrder,
+  layerName,
+  type MadeFile,
+  type StargzInput,
+  type StargzWarning,
+} from './writer-input.js';
 
-/** A regular file that is not in the input: its headers are made from `meta`. */
-export interface MadeFile {
-  readonly meta: Omit<TocMeta, 'type' | 'linkName' | 'devMajor' | 'devMinor'>;
-  /** Fills `into` with the content from `offset`; both lie inside `meta.size`. */
-  readonly read: (offset: number, into: Buffer) => void;
-}
-
-export interface StargzInput {
-  /** The uncompressed tar, readable at any offset. Stays open. */
-  readonly fd: number;
-  readonly scan: TarScan;
-  /** Every entry's index exactly once; landmarks and TOC of an earlier conversion are left out wherever they are. */
-  readonly order: EntryOrder;
-  /** `prefetch`: between hot and rest. `no-prefetch`: before everything. */
-  readonly landmark: LandmarkKind;
-  readonly codec: Codec;
-  /** Compression level up to the landmark. Absent: the codec's. */
-  readonly hotLevel?: number;
-  /** Absent: DEFAULT_CHUNK_SIZE. */
-  readonly chunkSize?: number;
-  /** By entry index: offsets at which a chunk of the file has to begin, ascending, without 0. */
-  readonly chunks?: ReadonlyMap<number, readonly number[]>;
-  /** By entry index: a regular file to be written in place of the entry. */
-  readonly replace?: ReadonlyMap<number, MadeFile>;
-  /**
-   * By entry index: files to be written right before the entry. A hardlink to a file of a lower layer can be kept as
-   * it is with a copy of that file before it, which is what overlayfs makes of it when it is extracted.
-   */
-  readonly before?: ReadonlyMap<number, readonly MadeFile[]>;
-  /** Names the layer in messages. */
-  readonly name?: string;
-  readonly signal?: AbortSignal;
-  /** Called now and then with the uncompressed bytes done so far. */
-  readonly onProgress?: (uncompressed: number) => void;
-}
-
-export interface StargzWarning {
-  readonly code:
-    | 'sparse-expanded'
-    | 'name-not-utf8'
-    | 'name-collision'
-    | 'duplicate-name'
-    | 'time-out-of-range'
-    | 'global-header-dropped';
-  /** The entry, as shown to people. */
-  readonly entry: string;
-  readonly message: string;
-}
+export { copyOfEntry, type MadeFile, type StargzInput, type StargzWarning } from './writer-input.js';
 
 export interface StargzResult {
   /** Of the blob. */
@@ -109,8 +68,6 @@ class Writer {
   private readonly effective: Map<string, TarEntry>;
   private readonly chunkSize: number;
   private readonly warnings: StargzWarning[] = [];
-  /** Paths of `before`. */
-  private readonly made = new Set<string>();
 
   constructor(
     private readonly input: StargzInput,
@@ -126,8 +83,8 @@ class Writer {
 
   async write(): Promise<StargzResult> {
     const { scan, order, landmark, codec } = this.input;
-    this.checkOrder();
-    this.checkNames();
+    checkOrder(this.input);
+    checkNames(this.input, this.effective, (...warning) => this.warn(...warning));
     let landmarkOffset = 0;
     if (landmark === 'no-prefetch') landmarkOffset = await this.addLandmark();
     for (const header of scan.globals) {
@@ -261,7 +218,7 @@ class Writer {
       if (count === 0) {
         throw new HotlayerError(
           'HL_ERR_IO',
-          `${this.layer()}: the tar ends at byte ${offset + done}; expected ${length} bytes from ${offset}`,
+          `${layerName(this.input)}: the tar ends at byte ${offset + done}; expected ${length} bytes from ${offset}`,
           { context: { offset } },
         );
       }
@@ -270,107 +227,7 @@ class Writer {
     return buffer;
   }
 
-  /** The order has to be a permutation in which entries of one name keep their order: else the tree would change. */
-  private checkOrder(): void {
-    const { scan, order } = this.input;
-    const seen = new Set<number>();
-    const lastOfName = new Map<string, number>();
-    for (const index of [...order.hot, ...order.rest]) {
-      const entry = scan.entries[index];
-      if (!entry || seen.has(index)) throw this.bug(`the order names entry ${index} ${entry ? 'twice' : 'of none'}`);
-      seen.add(index);
-      if (index < (lastOfName.get(entry.path) ?? -1)) {
-        throw this.bug(`the order puts an earlier entry of "${showPath(entry.path)}" behind a later one`);
-      }
-      lastOfName.set(entry.path, index);
-    }
-    for (const entry of scan.entries) {
-      if (!seen.has(entry.index) && !isFormatEntry(entry.path)) {
-        throw this.bug(`the order leaves out entry ${entry.index}, "${showPath(entry.path)}"`);
-      }
-    }
-  }
-
-  /** Names as the TOC's readers will meet them: every hardlink has its target; names that others will see changed are reported. */
-  private checkNames(): void {
-    const { before, replace, scan } = this.input;
-    for (const files of before?.values() ?? []) for (const file of files) this.made.add(cleanPath(file.meta.name));
-    for (const path of this.made) {
-      if (this.effective.has(path)) throw this.bug(`a file is to be added as "${showPath(path)}", which the layer has`);
-    }
-    const shown = new Map<string, string>();
-    const someNotUtf8 = scan.entries.some((entry) => !isUtf8Path(entry.name) || !isUtf8Path(entry.linkName));
-    for (const entry of this.effective.values()) {
-      if (entry.type === 'hardlink' && !replace?.has(entry.index)) this.checkHardlink(entry);
-      if (!isWritableTime(entry.mtime)) {
-        this.warn(
-          'time-out-of-range',
-          entry.path,
-          `modification time ${entry.mtime.sec} s has no form in a TOC: left out`,
-        );
-      }
-      if (!someNotUtf8) continue;
-      if (!isUtf8Path(entry.name) || !isUtf8Path(entry.linkName)) {
-        const what = isUtf8Path(entry.name) ? 'its link target is' : 'the name is';
-        this.warn(
-          'name-not-utf8',
-          entry.path,
-          `${what} not UTF-8: lazy clients show U+FFFD for the bytes that are not`,
-        );
-      }
-      const asShown = asOthersSee(entry.path);
-      const other = shown.get(asShown);
-      if (other !== undefined) {
-        this.warn(
-          'name-collision',
-          entry.path,
-          `lazy clients cannot tell it from "${showPath(other)}": both look like "${asShown}"`,
-        );
-      }
-      shown.set(asShown, entry.path);
-    }
-  }
-
-  private checkHardlink(link: TarEntry): void {
-    const seen = new Set<string>();
-    for (let path = link.path; ; ) {
-      const entry = this.effective.get(path);
-      if (!entry ? this.made.has(path) : entry.type !== 'hardlink' || this.input.replace?.has(entry.index)) return;
-      if (!entry || seen.has(path)) break;
-      seen.add(path);
-      path = cleanPath(entry.linkName);
-    }
-    throw new HotlayerError(
-      'HL_ERR_LAYER',
-      `${this.layer()}: "${showPath(link.path)}" is a hardlink to "${showPath(link.linkName)}"; expected a file of this layer, found none`,
-      { context: { entry: showPath(link.path), offset: link.headerOffset } },
-    );
-  }
-
   private warn(code: StargzWarning['code'], entry: string, message: string): void {
     this.warnings.push({ code, entry: showPath(entry), message });
   }
-
-  private bug(message: string): HotlayerError {
-    return new HotlayerError('HL_ERR_BUG', `${this.layer()}: ${message}`);
-  }
-
-  private layer(): string {
-    return this.input.name ?? 'layer';
-  }
-}
-
-/** Each byte that is not part of valid UTF-8 as U+FFFD, as Go's encoding/json does it. */
-function asOthersSee(path: string): string {
-  return path.replace(/(?<![\ud800-\udbff])[\udc80-\udcff]/g, '\ufffd');
-}
-
-/** A copy of a regular file of another tar, under a name of its own. */
-export function copyOfEntry(fd: number, entry: TarEntry, name: string): MadeFile {
-  return {
-    meta: { ...entry, name },
-    read: (offset, into) => {
-      readPayload(fd, entry, offset, into);
-    },
-  };
 }

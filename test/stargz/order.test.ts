@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { prioritize } from '../../src/stargz/index.js';
+import { danglingHardlinks, prioritize } from '../../src/stargz/index.js';
 import { dir, file, hardlink, opaque, symlink, tarOf } from '../support/tar.js';
-import { withTar } from './blob.js';
+import { build, withTar } from './blob.js';
 
 const TREE = tarOf(
   dir('./'),
@@ -82,3 +82,15 @@ for (const row of CASES) {
     }),
   );
 }
+
+test('thirty thousand hardlinks in one chain take no time, from either end', { timeout: 20_000 }, async () => {
+  const count = 30_000;
+  const links = Array.from({ length: count }, (_, i) => hardlink(`l${i}`, i + 1 < count ? `l${i + 1}` : 'file'));
+  await withTar(tarOf(...links, file('file', 'x')), async (_, scan) => {
+    assert.deepEqual(danglingHardlinks(scan.entries), []);
+    assert.equal(prioritize(scan.entries, ['l0']).hot.length, count + 1);
+  });
+  await withTar(tarOf(...links), async (_, scan) => assert.equal(danglingHardlinks(scan.entries).length, count));
+  const { opened } = await build(tarOf(...links, file('file', 'x')), { level: 1 });
+  assert.equal(opened.resolve(opened.byPath.get('l0')!).path, 'file');
+});
