@@ -8,8 +8,9 @@ import type { SpooledImage } from '../rootfs/spooled-image.js';
 import { makeTempDir } from '../temp.js';
 import { type RunOptions, type TraceSource, traceRun } from '../trace/run.js';
 import { copyTrace } from '../trace/trace-writer.js';
+import { countDirectory } from './count-directory.js';
 import { buildProfile } from './profile.js';
-import { type RunSummary, summarizeTrace } from './summarize.js';
+import { type Names, type RunSummary, summarizeTrace } from './summarize.js';
 import { type TreeView, viewOfFs, viewOfTree } from './tree-view.js';
 import type { Profile, ProfileRun } from './types.js';
 
@@ -39,7 +40,8 @@ export function profileImage(spooled: SpooledImage, options: ProfileOptions): Pr
     platform: { os, architecture, ...(variant === undefined ? undefined : { variant }) },
     fs: { kind: 'layers', layers: layers.map(({ fd, size }) => ({ fd, size })) },
   };
-  return profileRuns(source, () => ({ view: viewOfTree(tree), close() {} }), options);
+  const view = viewOfTree(tree);
+  return profileRuns(source, () => ({ names: view, totals: () => view.totals(), close() {} }), options);
 }
 
 /** The kernel's own trees: no files of a root file system, endless or slow to walk. */
@@ -56,14 +58,21 @@ export function profileDirectory(path: string, options: ProfileOptions): Promise
   const source: TraceSource = { image: { reference: `dir:${path}` }, fs: { kind: 'dir', path: root, exclude } };
   const open = (dir: string) => {
     const fs = new DirFs(root, { exclude: [...exclude, dir] });
-    return { view: viewOfFs(fs), close: () => fs.close() };
+    return { names: viewOfFs(fs), totals: () => countDirectory(root, [...exclude, dir]), close: () => fs.close() };
   };
   return profileRuns(source, open, options);
 }
 
+interface OpenTree {
+  readonly names: Names;
+  totals(): Awaitable<ReturnType<TreeView['totals']>>;
+  close(): void;
+}
+type Awaitable<T> = T | Promise<T>;
+
 async function profileRuns(
   source: TraceSource,
-  openView: (dir: string) => { readonly view: TreeView; close(): void },
+  openTree: (dir: string) => OpenTree,
   options: ProfileOptions,
 ): Promise<Profile> {
   const { runs, keepTraces, onProgress } = options;
@@ -72,7 +81,7 @@ async function profileRuns(
   }
   if (keepTraces !== undefined) makeDirectory(keepTraces);
   using temp = makeTempDir(options.tempParent, 'hotlayer-trace');
-  const tree = openView(temp.path);
+  const tree = openTree(temp.path);
   const warned = new Set<string>();
   try {
     const summaries: RunSummary[] = [];
@@ -85,7 +94,7 @@ async function profileRuns(
           if (!warned.has(text)) options.onWarning?.(text);
           warned.add(text);
         }
-        summaries.push(await summarizeTrace(path, tree.view, traced.end));
+        summaries.push(await summarizeTrace(path, tree.names, traced.end));
       } finally {
         // Also of a run that failed: there is nothing better to find out why.
         if (keepTraces !== undefined) await keep(path, join(keepTraces, `run-${run}.trace.gz`));
@@ -93,7 +102,8 @@ async function profileRuns(
       }
       onProgress?.({ phase: 'end', run, runs, result: summaries.at(-1)!.run });
     }
-    return buildProfile(summaries, tree.view);
+    const totals = await tree.totals();
+    return buildProfile(summaries, { totals: () => totals });
   } finally {
     tree.close();
   }

@@ -6,6 +6,9 @@ import { type Range, RangeSet, totalLength } from './ranges.js';
 import type { TreeView, ViewNode } from './tree-view.js';
 import type { ProfileFile, ProfileRun } from './types.js';
 
+/** Which file a name is. */
+export type Names = Pick<TreeView, 'at'>;
+
 export interface FileInRun {
   readonly path: string;
   readonly type: ProfileFile['type'];
@@ -35,7 +38,7 @@ export function summarizeEvents(
   header: TraceHeader,
   events: Iterable<TraceEvent>,
   end: TraceEnd,
-  tree: TreeView,
+  tree: Names,
 ): RunSummary {
   const collector = new RunCollector(tree, readyLimit(end));
   for (const event of events) collector.add(event);
@@ -47,7 +50,7 @@ export function summarizeEvents(
  * which events count).
  * @throws as scanTrace
  */
-export async function summarizeTrace(path: string, tree: TreeView, end?: TraceEnd): Promise<RunSummary> {
+export async function summarizeTrace(path: string, tree: Names, end?: TraceEnd): Promise<RunSummary> {
   const known = end ?? (await scanTrace(path, () => {})).end;
   const collector = new RunCollector(tree, readyLimit(known));
   const summary = await scanTrace(path, (event) => collector.add(event));
@@ -72,7 +75,7 @@ interface Gathered {
 }
 
 class RunCollector {
-  readonly #tree: TreeView;
+  readonly #tree: Names;
   readonly #until: number;
   /** By canonical path. */
   readonly #files = new Map<string, Gathered>();
@@ -80,7 +83,7 @@ class RunCollector {
   readonly #byName = new Map<string, Gathered>();
   readonly #misses = new Map<string, number>();
 
-  constructor(tree: TreeView, until: number) {
+  constructor(tree: Names, until: number) {
     this.#tree = tree;
     this.#until = until;
   }

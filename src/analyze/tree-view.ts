@@ -2,15 +2,7 @@
 // merged layers or from a file system that is not being served (a plain directory).
 
 import type { Tree } from '../rootfs/tree.js';
-import {
-  type Attr,
-  type DirEntry,
-  FsError,
-  type NodeId,
-  type NodeType,
-  ROOT_NODE,
-  type RootFs,
-} from '../rootfs/types.js';
+import { type Attr, FsError, type NodeId, type NodeType, ROOT_NODE, type RootFs } from '../rootfs/types.js';
 import type { Bytes } from '../units.js';
 import type { ProfileFile } from './types.js';
 
@@ -52,10 +44,9 @@ function sizeOf({ type, size }: { readonly type: NodeType; readonly size: Bytes 
 
 const NOBODY = { pid: 0, uid: 0, gid: 0 };
 
-/** The view of a file system without layers. Nodes are kept as they are asked for; `totals` walks all of it, once. */
-export function viewOfFs(fs: RootFs): TreeView {
+/** The view of a file system without layers. Nodes are kept as they are asked for. */
+export function viewOfFs(fs: RootFs): Pick<TreeView, 'at'> {
   const nodes = new Map<string, { readonly id: NodeId; readonly node: ViewNode } | undefined>();
-  let totals: { files: number; bytes: Bytes } | undefined;
 
   /** By node: a directory on disk does not know all the names of a file, so the first one asked for is the canonical one. */
   const canonical = new Map<NodeId, string>();
@@ -88,51 +79,5 @@ export function viewOfFs(fs: RootFs): TreeView {
 
   return {
     at: (path) => (path.startsWith('/') ? find(path)?.node : undefined),
-    totals() {
-      totals ??= countFiles(fs);
-      return totals;
-    },
   };
-}
-
-/** Names are looked up one by one, because listings of a directory on disk do not say which node a name is. */
-function countFiles(fs: RootFs): { files: number; bytes: Bytes } {
-  const linked = new Set<NodeId>();
-  const open: NodeId[] = [ROOT_NODE];
-  let files = 0;
-  let bytes = 0;
-  for (let directory = open.pop(); directory !== undefined; directory = open.pop()) {
-    for (const { name } of listOf(fs, directory)) {
-      const attr = lookUp(fs, directory, name);
-      if (attr?.type === 'dir') open.push(attr.ino);
-      if (attr?.type === 'reg' && !linked.has(attr.ino)) {
-        files += 1;
-        bytes += attr.size;
-        if (attr.nlink > 1) linked.add(attr.ino);
-      }
-      // Directories are still to be listed, and a file with other names must keep its node to be known again.
-      if (attr && attr.type !== 'dir' && attr.nlink === 1) fs.forget?.(attr.ino, 1);
-    }
-    if (directory !== ROOT_NODE) fs.forget?.(directory, 1);
-  }
-  return { files, bytes };
-}
-
-/** Empty for what cannot be listed: a directory that has gone, or is not ours to read. */
-function listOf(fs: RootFs, directory: NodeId): readonly DirEntry[] {
-  try {
-    return fs.readdir(directory, NOBODY);
-  } catch (error) {
-    if (error instanceof FsError) return [];
-    throw error;
-  }
-}
-
-function lookUp(fs: RootFs, directory: NodeId, name: string): Attr | undefined {
-  try {
-    return fs.lookup(directory, name, NOBODY);
-  } catch (error) {
-    if (error instanceof FsError) return undefined;
-    throw error;
-  }
 }

@@ -71,12 +71,19 @@ export function eventWriter(fd: number, write: (fd: number, bytes: Buffer) => nu
 
 /** One line with its newline; members in one fixed order, `t` first (trace-file.ts relies on that). */
 export function formatEvent(e: TraceEvent): string {
-  let line = `{"t":${e.t},"op":"${e.op}","path":${JSON.stringify(e.path)}`;
+  let line = `{"t":${e.t},"op":"${e.op}","path":${quoted(e.path)}`;
   if (e.offset !== undefined) line += `,"offset":${e.offset}`;
   if (e.length !== undefined) line += `,"length":${e.length}`;
   line += `,"pid":${e.pid}`;
-  if (e.comm !== undefined) line += `,"comm":${JSON.stringify(e.comm)}`;
+  if (e.comm !== undefined) line += `,"comm":${quoted(e.comm)}`;
   if (e.errno !== undefined) line += `,"errno":${e.errno}`;
   if (e.exec) line += ',"exec":true';
   return `${line},"dur":${e.dur}}\n`;
+}
+
+/** Needs no escape in JSON: printable ASCII without the quotation mark and the backslash. */
+const PLAIN = /^[ !#-[\]-~]*$/;
+
+function quoted(text: string): string {
+  return PLAIN.test(text) ? `"${text}"` : JSON.stringify(text);
 }

@@ -338,23 +338,26 @@ test('a policy gets each file once with layer, size and use, and may set chunk b
 test('random layers: parents and link targets precede, nothing twice, nothing lost, same bytes again', () => {
   const seed = newSeed('plan');
   const draw = random(seed);
-  const names = ['a', 'b', 'c', 'd'];
-  const path = () => Array.from({ length: 1 + draw(3) }, () => names[draw(4)]!).join('/');
+  // Directories and files have names of their own: a file in the place of a directory of its own layer has no order
+  // that is right, nor has a ring of hardlinks (h leads to files, i also to h). Symlinks may stand anywhere.
+  const folder = () => Array.from({ length: 1 + draw(2) }, () => 'ab'[draw(2)]!).join('/');
+  const path = (names = 'cde') => `${draw(4) > 0 ? `${folder()}/` : ''}${names[draw(names.length)]!}`;
   for (let round = 0; round < 200; round++) {
     const layers = Array.from({ length: 1 + draw(3) }, () =>
       tarOf(
-        ...Array.from({ length: draw(14) }, () => {
-          const kind = draw(10);
-          if (kind < 2) return dir(`${path()}/`);
-          if (kind < 3) return symlink(path(), draw(2) ? path() : `/${path()}`);
-          if (kind < 5) return hardlink(path(), path());
-          if (kind < 6) return whiteout(path());
-          if (kind < 7) return opaque(path());
+        ...Array.from({ length: draw(16) }, () => {
+          const kind = draw(11);
+          if (kind < 3) return dir(`${folder()}/`);
+          if (kind < 4) return symlink(draw(2) ? path() : folder(), draw(2) ? path() : `/${folder()}`);
+          if (kind < 5) return hardlink(path('h'), path());
+          if (kind < 6) return hardlink(path('i'), path('cdeh'));
+          if (kind < 7) return whiteout(draw(2) ? path() : folder());
+          if (kind < 8) return opaque(folder());
           return file(path(), 'x'.repeat(draw(5)));
         }),
       ),
     );
-    const hot = [...new Set(Array.from({ length: draw(8) }, () => `/${path()}`))];
+    const hot = [...new Set(Array.from({ length: draw(8) }, () => `/${path('cdehi')}`))];
     const plan = planLayers(input(layers, hot));
     const where = `SEED=${seed} round ${round}`;
     const tree = mergeLayers(layers.map((tar) => [...entriesOf(tar)]));

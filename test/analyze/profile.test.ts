@@ -1,14 +1,17 @@
 // Traces in, profile out.
 import assert from 'node:assert/strict';
+import { linkSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
+import { countDirectory } from '../../src/analyze/count-directory.js';
 import { mergeProfiles, weightedMedian } from '../../src/analyze/merge.js';
 import { buildProfile } from '../../src/analyze/profile.js';
 import { rankFiles } from '../../src/analyze/rank.js';
 import { jaccard, meanPairwiseJaccard, spreadOf } from '../../src/analyze/statistics.js';
 import { summarizeEvents } from '../../src/analyze/summarize.js';
-import { type TreeView, viewOfFs, viewOfTree } from '../../src/analyze/tree-view.js';
+import { viewOfFs, viewOfTree } from '../../src/analyze/tree-view.js';
 import type { Profile, ProfileFile } from '../../src/analyze/types.js';
 import { HotlayerError } from '../../src/errors.js';
+import { makeTempDir } from '../../src/temp.js';
 import { dir, hard, reg, type Spec, sym } from '../rootfs/entries.js';
 import { MemoryFs } from '../support/memory-fs.js';
 import { DIGEST, end, events, HEADER, newSeed, random, run, treeOf } from './support.js';
@@ -213,13 +216,26 @@ test('a plain directory has no layers', () => {
       { path: 'd', type: 'symlink', target: 'a' },
     ],
   });
-  const plain: TreeView = viewOfFs(fs);
-  assert.deepEqual(plain.totals(), { files: 1, bytes: 5 });
+  const plain = viewOfFs(fs);
   assert.deepEqual(plain.at('/a/c'), { path: '/a/c', type: 'reg', size: 5 });
   assert.deepEqual(plain.at('/a/b'), plain.at('/a/c'), 'the first name asked for stands for all');
   assert.deepEqual(plain.at('/d'), { path: '/d', type: 'symlink', size: 0 });
   assert.deepEqual(plain.at('/'), { path: '/', type: 'dir', size: 0 });
   for (const path of ['/d/b', '/a/b/c', '/x', 'a']) assert.equal(plain.at(path), undefined, path);
+});
+
+test('a directory is counted: hardlinks once, excluded places not, any names', async () => {
+  using temp = makeTempDir();
+  const at = (name: string) => Buffer.concat([Buffer.from(`${temp.path}/`), Buffer.from(name, 'latin1')]);
+  for (const name of ['a', 'a/d\xe9', 'hidden']) mkdirSync(at(name));
+  writeFileSync(at('a/one'), '12345');
+  writeFileSync(at('a/d\xe9/f\xff'), '123');
+  writeFileSync(at('hidden/x'), '1');
+  writeFileSync(at('empty'), '');
+  linkSync(at('a/one'), at('two'));
+  symlinkSync('a', at('link'));
+  assert.deepEqual(await countDirectory(temp.path, [`${temp.path}/hidden`]), { files: 3, bytes: 8 });
+  assert.deepEqual(await countDirectory(`${temp.path}/nowhere`, []), { files: 0, bytes: 0 });
 });
 
 test('statistics', () => {
