@@ -1,8 +1,27 @@
 // The session's process: first process of a pid namespace, so that its end, whatever the reason, is the end of all that
 // it has started; in a mount namespace of its own, so that its mounts go with it. run-session.ts starts it.
+import { closeSync, readdirSync, readFileSync } from 'node:fs';
 import { HotlayerError } from '../errors.js';
 import { type SessionMessage, type StartMessage, toPlain } from './messages.js';
 import { conduct } from './session.js';
+
+const O_CLOEXEC = 0o2000000;
+
+/**
+ * Whatever started our parent may have left descriptors open in it that are closed by no exec; the workload must not
+ * find them. Node makes its own, and those that it is started with up to the first gap (ours), close on exec.
+ */
+function closeForeign(): void {
+  for (const name of readdirSync('/proc/self/fd')) {
+    const fd = Number(name);
+    try {
+      const flags = /^flags:\s*(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'latin1'))?.[1];
+      if (fd > 2 && flags !== undefined && (Number.parseInt(flags, 8) & O_CLOEXEC) === 0) closeSync(fd);
+    } catch {
+      // the descriptor of the listing itself
+    }
+  }
+}
 
 function send(message: SessionMessage): Promise<void> {
   return new Promise((resolve) => {
@@ -16,6 +35,7 @@ async function finish(message: SessionMessage): Promise<never> {
   process.exit(0);
 }
 
+closeForeign();
 // The parent has gone: nobody wants the result.
 process.on('disconnect', () => process.exit(1));
 process.on('uncaughtException', (error) => void finish({ type: 'error', error: toPlain(error) }));

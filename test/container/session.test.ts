@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import {
   closeSync,
   existsSync,
@@ -12,6 +13,7 @@ import {
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { needsUserNamespace, runSession } from '../../src/container/run-session.js';
 import { FIRST_INHERITED_FD } from '../../src/container/types.js';
 import { HotlayerError } from '../../src/errors.js';
@@ -118,6 +120,21 @@ describe('a session', { skip: lackingSession() }, () => {
     assert.equal(field('CapAmb'), '0000000000000000');
     // chown … audit_write: bits 0 1 3 4 5 6 7 8 10 13 18 27 29 31 (docker run alpine grep CapBnd /proc/self/status).
     assert.equal(field('CapBnd'), '00000000a80425fb');
+  });
+
+  test('what our caller left open is not handed on', () => {
+    // Beyond a gap in the numbers, where Node does not look for what it was started with.
+    const stdio: ('ignore' | 'pipe')[] = [
+      'ignore',
+      'pipe',
+      'pipe',
+      ...Array.from({ length: 37 }, () => 'ignore' as const),
+      'pipe',
+    ];
+    const plan = JSON.stringify({ programs: ['ls'], config: shell('ls /proc/1/fd') });
+    const child = fileURLToPath(new URL('../support/session-child.js', import.meta.url));
+    const { stdout, stderr } = spawnSync(process.execPath, [child, plan], { stdio, encoding: 'utf8' });
+    assert.equal(stdout, '0\n1\n2\n', stderr);
   });
 
   test('writes go to the disposable layer, and vanish', async () => {
