@@ -49,14 +49,14 @@ else {
         const top = mkdtempSync(join(tmpdir(), 'hotlayer-overlay-'));
         try {
           for (const name of ['upper', 'work', 'merged']) mkdirSync(join(top, name));
-          const options = `lowerdir=${path},upperdir=${top}/upper,workdir=${top}/work,userxattr`;
+          const options = `lowerdir=${path},upperdir=${top}/upper,workdir=${top}/overlay-work,userxattr`;
           output('mount', ['-i', '-n', '-t', 'overlay', '-o', options, 'overlay', `${top}/merged`]);
           output('sh', ['-c', 'cat app/f && echo more >> app/f && echo new > app/g'], `${top}/merged`);
           assert.equal(readFileSync(`${top}/merged/app/f`, 'utf8'), 'oldmore\n');
           assert.equal(readFileSync(join(path, 'app/f'), 'utf8'), 'old');
           output('umount', [`${top}/merged`]);
         } finally {
-          chmodSync(`${top}/work/work`, 0o700);
+          chmodSync(`${top}/overlay-work/work`, 0o700);
           rmSync(top, { recursive: true });
         }
       },
