@@ -48,7 +48,7 @@ else {
       ({ path }) => {
         const top = mkdtempSync(join(tmpdir(), 'hotlayer-overlay-'));
         try {
-          for (const name of ['upper', 'work', 'merged']) mkdirSync(join(top, name));
+          for (const name of ['upper', 'overlay-work', 'merged']) mkdirSync(join(top, name));
           const options = `lowerdir=${path},upperdir=${top}/upper,workdir=${top}/overlay-work,userxattr`;
           output('mount', ['-i', '-n', '-t', 'overlay', '-o', options, 'overlay', `${top}/merged`]);
           output('sh', ['-c', 'cat app/f && echo more >> app/f && echo new > app/g'], `${top}/merged`);
