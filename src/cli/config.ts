@@ -99,8 +99,9 @@ function set(command: Command, option: Option, value: unknown, key: string, file
         throw wrong(file, `"${key}": ${JSON.stringify(item)} – ${(cause as Error).message}`);
       }
     }
-  } else if (option.negate && option.long === `--no-${key.split('.').at(-1)}`) {
-    final = value;
+  } else if (option.negate && option.long === `--${key.split('.').at(-1)}`) {
+    // "no-progress": true says the same as "progress": false.
+    final = !value;
   }
   command.setOptionValueWithSource(option.attributeName(), final, 'config');
 }

@@ -45,8 +45,7 @@ function describe(option: Option): string {
 
 async function main(argv: readonly string[]): Promise<number> {
   let status: number = EXIT.ok;
-  // Errors from before the flags are known are reported as if only --json had been seen.
-  let out = new Output({ json: argv.includes('--json') });
+  let out = new Output();
   const abort = new AbortController();
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.on(name, () => {
@@ -60,7 +59,8 @@ async function main(argv: readonly string[]): Promise<number> {
     .description('Find the files a container reads while it starts, put them first in its layers, and prove it.')
     .version(version(), '-V, --version', 'print the version')
     .helpOption('-h, --help', 'show this text, or that of a command')
-    .configureOutput({ writeErr: (text) => process.stderr.write(text) })
+    // What is wrong with the command line is reported below, like every other error.
+    .configureOutput({ writeErr: (text) => process.stderr.write(text), outputError: () => {} })
     .showSuggestionAfterError()
     .exitOverride();
 
@@ -86,12 +86,25 @@ async function main(argv: readonly string[]): Promise<number> {
     `\nExit status: 0 done · 1 the answer is no · 2 wrong command line · 3 bad input · 4 this machine cannot · 5 workload failed · 130 interrupted`,
   );
 
+  ignoreOffSwitches(program, process.env);
+  // Errors from before the flags are known are reported as if only --json had been seen.
+  out = new Output({ json: wantsJson(argv, process.env) });
+  process.on('uncaughtException', (error) => {
+    out.error(abort.signal.aborted ? abort.signal.reason : error);
+    process.exit(abort.signal.aborted ? EXIT.interrupted : EXIT.bug);
+  });
   try {
     applyConfigFile(program, argv);
+    if (program.commands.some((c) => c.name() === argv[0] && c.getOptionValue('json') === true))
+      out = new Output({ json: true });
     await program.parseAsync([...argv], { from: 'user' });
     return status;
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+    if (error instanceof CommanderError) {
+      if (error.exitCode === 0) return EXIT.ok;
+      out.error(usageError(error, program, argv));
+      return EXIT.usage;
+    }
     // Whatever failed because of the signal failed because of the signal.
     const shown = abort.signal.aborted ? abort.signal.reason : error;
     out.error(shown);
@@ -99,6 +112,36 @@ async function main(argv: readonly string[]): Promise<number> {
   } finally {
     out.clearProgress();
   }
+}
+
+/** Whether --json was given, when the command line could not be read as a whole. What is after `--` is the workload's. */
+function wantsJson(argv: readonly string[], env: NodeJS.ProcessEnv): boolean {
+  const end = argv.indexOf('--');
+  return argv.slice(0, end < 0 ? undefined : end).includes('--json') || env[envName('--json')] !== undefined;
+}
+
+/** To commander a flag without a value is given when its variable exists: `HOTLAYER_JSON=0` would switch it on. */
+function ignoreOffSwitches(program: Command, env: NodeJS.ProcessEnv): void {
+  for (const { envVar, required, optional } of program.commands.flatMap((command) => command.options)) {
+    if (envVar && !required && !optional && /^(0|false|no|off|)$/i.test(env[envVar] ?? '')) delete env[envVar];
+  }
+}
+
+function usageError(error: CommanderError, program: Command, argv: readonly string[]): HotlayerError {
+  if (error.code === 'commander.help') return new HotlayerError('HL_ERR_USAGE', 'no command was given');
+  const [, text = error.message, meant] =
+    /^(?:error: )?([\s\S]*?)(?:\n\(Did you mean (.*)\?\))?$/.exec(error.message) ?? [];
+  const command = program.commands.find((c) => c.name() === argv[0]);
+  return new HotlayerError('HL_ERR_USAGE', text, {
+    hint: meant ? `did you mean ${meant}?` : `hotlayer ${command ? `${command.name()} ` : ''}--help`,
+  });
+}
+
+// Whoever reads our output may have seen enough (`hotlayer inspect … | head`): the work goes on.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+  });
 }
 
 const status = await main(process.argv.slice(2));

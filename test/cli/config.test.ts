@@ -57,6 +57,11 @@ test('values are parsed as on the command line', () => {
   assert.deepEqual([flags.timeout, flags.until, flags.color], [10e9, ['tcp:80', 'exit'], false]);
 });
 
+test('no-NAME says the opposite of NAME', () => {
+  assert.equal(parse({ profile: { 'no-color': true } }, ['profile']).color, false);
+  assert.equal(parse({ profile: { 'no-color': false } }, ['profile']).color, true);
+});
+
 test('is found in a directory above', () => {
   const inner = join(dir, 'a/b');
   mkdirSync(inner, { recursive: true });
