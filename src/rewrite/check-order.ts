@@ -4,7 +4,7 @@ import type { TarEntry } from '../stargz/tar-entry.js';
 import { readBytes } from './content.js';
 import type { Findings } from './findings.js';
 import { NO_PREFETCH_LANDMARK, PREFETCH_LANDMARK } from './names.js';
-import { ancestors, type LayerOrder } from './order.js';
+import { ancestors, type LayerOrder, tangledPaths } from './order.js';
 
 export interface OrderInput {
   readonly layer: number;
@@ -71,11 +71,12 @@ function checkPrerequisites(layer: number, entries: readonly TarEntry[], at: num
   entries.forEach((entry, i) => {
     if (!first.has(entry.path)) first.set(entry.path, i);
   });
+  const tangled = tangledPaths(entries);
   for (let i = 0; i < at; i++) {
     const entry = entries[i]!;
     for (const parent of ancestors(entry.path)) {
       const where = first.get(parent);
-      if (where !== undefined && where > i) {
+      if (where !== undefined && where > i && !tangled.has(parent)) {
         findings.fail('order', {
           layer,
           entry: entry.name,

@@ -78,16 +78,16 @@ export function compareEntries(input: CompareInput, findings: Findings): void {
 
 function comparePair(input: CompareInput, i: number, a: TarEntry, b: TarEntry, findings: Findings): void {
   const { layer, before, after } = input;
-  findings.same('files', before.ruling(a.index), after.ruling(b.index), {
-    layer,
-    entry: a.name,
-    message: 'global PAX records in force differ',
-  });
   const source = input.copies.get(i);
   if (source && a.type === 'hardlink' && b.type !== 'hardlink') {
     compareCopy(input, source, a, b, findings);
     return;
   }
+  findings.same('files', before.ruling(a.index), after.ruling(b.index), {
+    layer,
+    entry: a.name,
+    message: 'global PAX records in force differ',
+  });
   const headerA = readBytes(before.fd, a.headerOffset, a.payloadOffset - a.headerOffset);
   const headerB = readBytes(after.fd, b.headerOffset, b.payloadOffset - b.headerOffset);
   const differences = fieldDifferences(a, b);

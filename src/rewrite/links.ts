@@ -24,7 +24,7 @@ export interface ResolvedLinks {
 
 /**
  * @param layers entries of the layers, lowest first, at least up to `index`
- * @throws HL_ERR_LAYER for a link to something that exists in no layer
+ * @throws HL_ERR_LAYER for a link to a directory, or to something that exists in no layer
  */
 export function resolveLinks(layers: readonly (readonly TarEntry[])[], index: number): ResolvedLinks {
   const entries = layers[index]!;
@@ -34,30 +34,36 @@ export function resolveLinks(layers: readonly (readonly TarEntry[])[], index: nu
   let upTo: Tree | undefined;
   let below: Tree | undefined;
   entries.forEach((entry, i) => {
-    if (entry.type !== 'hardlink' || targets[i]! >= 0) return;
+    if (entry.type !== 'hardlink') return;
+    if (targets[i]! >= 0) {
+      if (entries[targets[i]!]!.type === 'dir') throw unusable(entry, 'is a directory');
+      return;
+    }
     upTo ??= mergeLayers(layers.slice(0, index + 1));
+    const problem = upTo.warnings.find((w) => w.layer === index && w.entryIndex === entry.index)?.problem;
+    if (problem === 'link-to-directory') throw unusable(entry, 'is a directory');
+    if (problem === 'link-target-missing') throw unusable(entry, 'is in no layer up to its own');
     let source = sourceIn(upTo, entry);
     if (!source) {
       // The link itself is gone from the tree (a later entry took its name): look where it pointed.
       below ??= mergeLayers(layers.slice(0, index));
-      source = nodeAt(below, cleanPath(entry.linkName)) ?? earlier(entries, i, index);
+      source = earlier(entries, i, index) ?? nodeAt(below, cleanPath(entry.linkName));
     }
-    if (!source) {
-      throw new HotlayerError(
-        'HL_ERR_LAYER',
-        `entry "${showPath(entry.name)}" is a hardlink to "${showPath(entry.linkName)}", which is in no layer up to its own`,
-        {
-          context: { entry: showPath(entry.name) },
-          hint: 'the image cannot be unpacked by any runtime; build it anew',
-        },
-      );
-    }
+    if (!source) throw unusable(entry, 'is in no layer up to its own');
     // A link before its target: the TOC can say that, nothing has to be copied.
     const own = source.layer === index ? (effective.get(cleanPath(entry.linkName)) ?? -1) : -1;
     if (own > i && entries[own] === source.entry) targets[i] = own;
     else copies.set(i, source);
   });
   return { targets, copies };
+}
+
+function unusable(entry: TarEntry, what: string): HotlayerError {
+  return new HotlayerError(
+    'HL_ERR_LAYER',
+    `entry "${showPath(entry.name)}" is a hardlink to "${showPath(entry.linkName)}", which ${what}`,
+    { context: { entry: showPath(entry.name) }, hint: 'no runtime can unpack the image either; build it anew' },
+  );
 }
 
 /** What the tree has under the link's name, if it is this link that made the name. */

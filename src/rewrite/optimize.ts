@@ -13,6 +13,7 @@ import { type SpooledLayer, spoolLayer } from '../stargz/spool.js';
 import type { TarEntry } from '../stargz/tar-entry.js';
 import { copyOfEntry, type MadeFile, type StargzResult, writeStargz } from '../stargz/writer.js';
 import { makeTempDir } from '../temp.js';
+import { aliasesOf } from './aliases.js';
 import { checkInterrupted } from './interrupt.js';
 import { type ResolvedLinks, resolveLinks, withoutReserved } from './links.js';
 import { type LayerOrder, orderEntries } from './order.js';
@@ -155,20 +156,16 @@ class Optimizer {
     const { index } = layer;
     const spooled = this.spooled[index]!;
     const entries = withoutReserved(spooled.scan.entries);
-    const links = resolveLinks(
-      this.spooled.map((s) => withoutReserved(s.scan.entries)),
-      index,
-    );
-    const order = orderEntries(
-      entries,
-      plan.hot.map((entry) => entry.path),
-      links.targets,
-    );
+    const layers = this.spooled.map((s) => withoutReserved(s.scan.entries));
+    layers[index] = entries;
+    const links = resolveLinks(layers, index);
+    const paths = plan.hot.map((entry) => entry.path);
+    const order = orderEntries(entries, paths, links.targets, paths.length > 0 ? aliasesOf(layers, index) : undefined);
     // Copies depend on the layers below, everything else on blob and plan.
     const key =
       links.copies.size > 0
         ? undefined
-        : JSON.stringify([layer.descriptor.digest, plan.hot.map((e) => e.path), plan.chunks]);
+        : JSON.stringify([layer.descriptor.digest, order.hot.map((e) => e.index), plan.chunks]);
     const same = key === undefined ? undefined : this.written.get(key);
     if (same)
       return { ...same, index, sameAs: same.index, warnings: same.warnings.map((w) => ({ ...w, layer: index })) };

@@ -18,6 +18,9 @@ export interface LayerOrder {
 /** No file system has paths this deep (PATH_MAX is 4096 bytes); the bound keeps a hostile name from costing hours. */
 const MAX_DEPTH = 4096;
 
+type Aliases = ReadonlyMap<number, string>;
+const NO_ALIASES: Aliases = new Map();
+
 const WHITEOUT = '.wh.';
 const OPAQUE = '.wh..wh..opq';
 
@@ -81,11 +84,13 @@ export function linkTargets(entries: readonly TarEntry[]): Int32Array {
  * @param entries the layer's entries without landmarks and TOC
  * @param planned cleaned paths, most wanted first; repeated ones count once
  * @param targets see `linkTargets`; an entry whose target is -1 depends on no other
+ * @param aliases see aliases.ts: where entries that are written through symlinks really lie, by position
  */
 export function orderEntries(
   entries: readonly TarEntry[],
   planned: readonly string[],
   targets: Int32Array = linkTargets(entries),
+  aliases: Aliases = NO_ALIASES,
 ): LayerOrder {
   const byPath = indexByPath(entries);
   const missed: string[] = [];
@@ -97,7 +102,7 @@ export function orderEntries(
   }
   if (wanted.length === 0) return { hot: [], rest: entries, missed };
 
-  const tangled = tangles(entries, byPath);
+  const tangled = tangles(entries, aliases);
   const before = (i: number): number[] => {
     const entry = entries[i]!;
     const out: number[] = [];
@@ -114,7 +119,7 @@ export function orderEntries(
       add(tangled.has(at.at(-1)!) ? lastBelow(at, i) : at.at(-1));
     }
     add(lastBelow(byPath.get(entry.path)!, i));
-    add(tangled.get(i));
+    for (const j of tangled.get(i) ?? []) add(j);
     add(targets[i]);
     return out;
   };
@@ -127,6 +132,11 @@ export function orderEntries(
 
 const VISITING = 1;
 const DONE = 2;
+
+/** Paths of the entries whose order among themselves carries meaning, so that a parent may have to come after a child. */
+export function tangledPaths(entries: readonly TarEntry[]): ReadonlySet<string> {
+  return new Set([...tangles(entries, NO_ALIASES).keys()].map((i) => entries[i]!.path));
+}
 
 /** Depth first with a stack of its own: a chain of hardlinks may be as long as the layer. */
 function place(root: number, before: (i: number) => number[], state: Uint8Array, emit: (i: number) => void): void {
@@ -161,38 +171,47 @@ function lastBelow(ascending: readonly number[], limit: number): number | undefi
 
 /**
  * Groups of entries that must keep their order among themselves: everything at and under a path that has both a
- * non-directory entry and descendants, and a whiteout with the entries at and under the name it hides.
- * @returns each such entry with the one of its group before it, -1 for the first
+ * non-directory entry and descendants; a whiteout with the entries at and under the name it hides; entries that lie
+ * in one place under different names.
+ * @returns each such entry with those right before it in its groups, -1 where it is the first
  */
-function tangles(
-  entries: readonly TarEntry[],
-  byPath: ReadonlyMap<string, readonly number[]>,
-): ReadonlyMap<number, number> {
+function tangles(entries: readonly TarEntry[], aliases: Aliases): ReadonlyMap<number, readonly number[]> {
+  /** Where an entry lies, by name and in truth; for a whiteout, what it hides. */
+  const places = (i: number): string[] => {
+    const { path } = entries[i]!;
+    const real = aliases.get(i);
+    return (real === undefined ? [path] : [path, real]).map((place) => hiddenBy(place) ?? place);
+  };
   const inner = new Set<string>();
-  for (const entry of entries) {
-    // From the deepest up, stopping where a sibling has been: linear in the number of directories.
-    for (let end = entry.path.lastIndexOf('/'); end > 0; end = entry.path.lastIndexOf('/', end - 1)) {
-      const parent = entry.path.slice(0, end);
-      if (inner.has(parent)) break;
-      inner.add(parent);
-    }
-  }
+  const named = new Map<string, string>();
   const knots = new Set<string>();
-  for (const entry of entries) {
-    if (entry.type !== 'dir' && inner.has(entry.path)) knots.add(entry.path);
-    const hidden = hiddenBy(entry.path);
-    if (hidden !== undefined && (byPath.has(hidden) || inner.has(hidden))) knots.add(hidden);
-  }
-  const previous = new Map<number, number>();
+  entries.forEach((entry, i) => {
+    for (const place of places(i)) {
+      // From the deepest up, stopping where a sibling has been: linear in the number of directories.
+      for (let end = place.lastIndexOf('/'); end > 0; end = place.lastIndexOf('/', end - 1)) {
+        const parent = place.slice(0, end);
+        if (inner.has(parent)) break;
+        inner.add(parent);
+      }
+      const other = named.get(place);
+      if (other === undefined) named.set(place, entry.path);
+      else if (other !== entry.path) knots.add(place);
+    }
+  });
+  entries.forEach((entry, i) => {
+    for (const place of places(i)) if (entry.type !== 'dir' && inner.has(place)) knots.add(place);
+  });
+  const previous = new Map<number, number[]>();
   if (knots.size === 0) return previous;
   const last = new Map<string, number>();
-  entries.forEach((entry, i) => {
-    const path = hiddenBy(entry.path) ?? entry.path;
+  entries.forEach((_, i) => {
     // The outermost knot holds all inner ones.
-    const outer = [...ancestors(path), path].find((candidate) => knots.has(candidate));
-    if (outer === undefined) return;
-    previous.set(i, last.get(outer) ?? -1);
-    last.set(outer, i);
+    const groups = places(i).map((place) => [...ancestors(place), place].find((candidate) => knots.has(candidate)));
+    for (const group of new Set(groups)) {
+      if (group === undefined) continue;
+      previous.set(i, [...(previous.get(i) ?? []), last.get(group) ?? -1]);
+      last.set(group, i);
+    }
   });
   return previous;
 }

@@ -8,6 +8,7 @@ import { type SpooledLayer, spoolLayer } from '../stargz/spool.js';
 import type { TarEntry } from '../stargz/tar-entry.js';
 import { makeTempDir } from '../temp.js';
 import { formatBytes, formatCount, GIB } from '../units.js';
+import { aliasesOf } from './aliases.js';
 import { checkImage } from './check-image.js';
 import { checkOrder } from './check-order.js';
 import { compareEntries, contentDigest, type Side } from './compare-entries.js';
@@ -109,7 +110,8 @@ async function verifyLayer(
   try {
     const entries = withoutReserved(spooled.scan.entries);
     const before: Side = { fd: spooled.fd, entries, digests: [], ruling: rulingOf(spooled.scan) };
-    const links = resolveLinks([...below.map((pair) => pair.before.entries), entries], index);
+    const lower = [...below.map((pair) => pair.before.entries), entries];
+    const links = resolveLinks(lower, index);
     if (other) {
       const limits = { temp, maxBytes: spooled.scan.size + expandedBytes(entries, links) + SLACK };
       after = await readOptimizedLayer(
@@ -122,7 +124,8 @@ async function verifyLayer(
       source.layer === index
         ? contentDigest(before, source.entry)
         : below[source.layer]!.before.digests[source.entry.index]!;
-    if (after) comparePair(index, before, after, links, digestOf, options, findings, totals);
+    if (after)
+      comparePair(index, before, after, links, () => aliasesOf(lower, index), digestOf, options, findings, totals);
     // Later layers' links may name any file of this one, when its tar is gone.
     for (const entry of entries) if (entry.type === 'reg') contentDigest(before, entry);
     progress('compare')(1, 1);
@@ -140,6 +143,7 @@ function comparePair(
   before: Side,
   after: OptimizedLayer,
   links: ResolvedLinks,
+  aliases: () => ReadonlyMap<number, string>,
   digestOf: (source: LinkSource) => string,
   options: VerifyOptions,
   findings: Findings,
@@ -159,7 +163,7 @@ function comparePair(
       layer: index,
       fd: after.fd,
       entries: after.entries,
-      planned: plan && { paths, order: orderEntries(before.entries, paths, links.targets) },
+      planned: plan && { paths, order: orderEntries(before.entries, paths, links.targets, aliases()) },
     },
     findings,
   );

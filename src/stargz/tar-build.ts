@@ -1,7 +1,7 @@
 // Makes tar headers: for the entries that the format adds, for files that were sparse, and for files that take the
 // place of a hardlink. Headers of an input are never rebuilt otherwise; they pass byte by byte.
 import { pathToBytes } from '../paths.js';
-import type { TarTime } from './tar-entry.js';
+import type { EntryType, TarTime } from './tar-entry.js';
 import { BLOCK, padded } from './tar-header.js';
 import type { TocMeta } from './toc.js';
 
@@ -45,9 +45,13 @@ export interface UstarFields {
   readonly mtime?: number;
   readonly uname?: Buffer;
   readonly gname?: Buffer;
+  /** At most 100 bytes. */
+  readonly linkName?: Buffer;
+  readonly devMajor?: number;
+  readonly devMinor?: number;
 }
 
-/** One ustar block. Numbers must fit their octal fields; `regularHeader` puts those that do not into PAX records. */
+/** One ustar block. Numbers must fit their octal fields; `madeHeader` puts those that do not into PAX records. */
 export function ustarHeader(fields: UstarFields): Buffer {
   const block = Buffer.alloc(BLOCK);
   fields.name.copy(block, 0, 0, 100);
@@ -57,11 +61,12 @@ export function ustarHeader(fields: UstarFields): Buffer {
   octal(block, 124, 12, fields.size ?? 0);
   octal(block, 136, 12, fields.mtime ?? 0);
   block.write(fields.typeflag, 156, 1, 'latin1');
+  fields.linkName?.copy(block, 157, 0, 100);
   block.write('ustar\x0000', 257, 8, 'latin1');
   fields.uname?.copy(block, 265, 0, 31);
   fields.gname?.copy(block, 297, 0, 31);
-  octal(block, 329, 8, 0);
-  octal(block, 337, 8, 0);
+  octal(block, 329, 8, fields.devMajor ?? 0);
+  octal(block, 337, 8, fields.devMinor ?? 0);
   fields.prefix?.copy(block, 345, 0, 155);
   return withChecksum(block);
 }
@@ -75,11 +80,22 @@ export function withChecksum(block: Buffer): Buffer {
   return block;
 }
 
+/** What the headers of a made entry say. Directories and hardlinks are never made. */
+export type MadeMeta = Omit<TocMeta, 'type' | 'linkName' | 'devMajor' | 'devMinor'> & {
+  /** Absent: a regular file. */
+  readonly type?: Exclude<EntryType, 'dir' | 'hardlink'>;
+  readonly linkName?: string;
+  readonly devMajor?: number;
+  readonly devMinor?: number;
+};
+
+const TYPEFLAG = { reg: '0', symlink: '2', char: '3', block: '4', fifo: '6' } as const;
+
 /**
- * Headers of a regular file with this metadata: ustar, and a PAX header before it for what ustar cannot hold
- * (long names, big numbers, fractions of a second, extended attributes). `meta.type` does not matter.
+ * Headers of an entry with this metadata: ustar, and a PAX header before it for what ustar cannot hold
+ * (long names, big numbers, fractions of a second, extended attributes).
  */
-export function regularHeader(meta: Omit<TocMeta, 'type' | 'linkName' | 'devMajor' | 'devMinor'>): Buffer {
+export function madeHeader(meta: MadeMeta): Buffer {
   const records: Buffer[] = [];
   const name = pathToBytes(meta.name);
   const place = splitName(name);
@@ -95,10 +111,15 @@ export function regularHeader(meta: Omit<TocMeta, 'type' | 'linkName' | 'devMajo
     if (bytes.length > 31) records.push(paxRecord(key, bytes));
     return bytes;
   };
+  const link = pathToBytes(meta.linkName ?? '');
+  if (link.length > 100) records.push(paxRecord('linkpath', link));
   const header: UstarFields = {
     name: place?.name ?? name.subarray(0, 100),
     prefix: place?.prefix ?? Buffer.alloc(0),
-    typeflag: '0',
+    typeflag: TYPEFLAG[meta.type ?? 'reg'],
+    linkName: link,
+    devMajor: number('SCHILY.devmajor', meta.devMajor ?? 0, 7),
+    devMinor: number('SCHILY.devminor', meta.devMinor ?? 0, 7),
     mode: meta.mode & 0o7777777,
     uid: number('uid', meta.uid, 7),
     gid: number('gid', meta.gid, 7),

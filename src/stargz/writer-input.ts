@@ -4,14 +4,15 @@ import { cleanPath, isUtf8Path, showPath } from '../paths.js';
 import type { Codec } from './codec.js';
 import { isFormatEntry, type LandmarkKind } from './landmark.js';
 import type { EntryOrder } from './order.js';
+import type { MadeMeta } from './tar-build.js';
 import type { TarEntry } from './tar-entry.js';
 import { readPayload, type TarScan } from './tar-scan.js';
-import { isWritableTime, type TocMeta } from './toc.js';
+import { isWritableTime } from './toc.js';
 
-/** A regular file that is not in the input: its headers are made from `meta`. */
+/** An entry that is not in the input, mostly a regular file: its headers are made from `meta`. */
 export interface MadeFile {
-  readonly meta: Omit<TocMeta, 'type' | 'linkName' | 'devMajor' | 'devMinor'>;
-  /** Fills `into` with the content from `offset`; both lie inside `meta.size`. */
+  readonly meta: MadeMeta;
+  /** Fills `into` with a regular file's content from `offset`; both lie inside `meta.size`. Not called for other types. */
   readonly read: (offset: number, into: Buffer) => void;
 }
 
@@ -30,7 +31,7 @@ export interface StargzInput {
   readonly chunkSize?: number;
   /** By entry index: offsets at which a chunk of the file has to begin, ascending, without 0. */
   readonly chunks?: ReadonlyMap<number, readonly number[]>;
-  /** By entry index: a regular file to be written in place of the entry. */
+  /** By entry index: what is to be written in place of the entry. */
   readonly replace?: ReadonlyMap<number, MadeFile>;
   /**
    * By entry index: files to be written right before the entry. A hardlink to a file of a lower layer can be kept as
@@ -57,10 +58,17 @@ export interface StargzWarning {
   readonly message: string;
 }
 
-/** A copy of a regular file of another tar, under a name of its own. */
+/**
+ * A copy of an entry of another tar, under a name of its own.
+ * @throws HL_ERR_BUG for a directory or hardlink
+ */
 export function copyOfEntry(fd: number, entry: TarEntry, name: string): MadeFile {
+  const { type } = entry;
+  if (type === 'dir' || type === 'hardlink') {
+    throw new HotlayerError('HL_ERR_BUG', `a ${type} cannot be copied: "${showPath(entry.path)}"`);
+  }
   return {
-    meta: { ...entry, name },
+    meta: { ...entry, type, name },
     read: (offset, into) => {
       readPayload(fd, entry, offset, into);
     },

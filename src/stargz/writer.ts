@@ -16,7 +16,7 @@ import { isFormatEntry, LANDMARK_CONTENT, landmarkName, TOC_NAME } from './landm
 import { MemberWriter, type Sink } from './member-writer.js';
 import { effectiveEntries } from './names.js';
 import { headersOfExpanded } from './sparse-header.js';
-import { END_OF_ARCHIVE, paddingOf, regularHeader, ustarHeader } from './tar-build.js';
+import { END_OF_ARCHIVE, madeHeader, paddingOf, ustarHeader } from './tar-build.js';
 import type { TarEntry } from './tar-entry.js';
 import { readPayload } from './tar-scan.js';
 import { TocBuilder, type TocMeta, type WrittenChunk } from './toc.js';
@@ -164,9 +164,10 @@ class Writer {
 
   private async addMade(file: MadeFile, inToc = true, cuts?: readonly number[]): Promise<void> {
     for (const block of this.globals.beforeOwn()) await this.members.append(block);
-    await this.members.append(regularHeader(file.meta));
-    const meta: TocMeta = { ...file.meta, type: 'reg', linkName: '', devMajor: 0, devMinor: 0 };
-    await this.addContent(meta, file.read, inToc, cuts);
+    await this.members.append(madeHeader(file.meta));
+    const meta: TocMeta = { type: 'reg', linkName: '', devMajor: 0, devMinor: 0, ...file.meta };
+    if (meta.type === 'reg') await this.addContent(meta, file.read, inToc, cuts);
+    else if (inToc) this.toc.add(meta, []);
   }
 
   private async addLandmark(): Promise<number> {
