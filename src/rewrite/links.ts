@@ -40,9 +40,10 @@ export function resolveLinks(layers: readonly (readonly TarEntry[])[], index: nu
       return;
     }
     upTo ??= mergeLayers(layers.slice(0, index + 1));
-    const problem = upTo.warnings.find((w) => w.layer === index && w.entryIndex === entry.index)?.problem;
-    if (problem === 'link-to-directory') throw unusable(entry, 'is a directory');
-    if (problem === 'link-target-missing') throw unusable(entry, 'is in no layer up to its own');
+    const problems = upTo.warnings.filter((w) => w.layer === index && w.entryIndex === entry.index);
+    if (problems.some((w) => w.problem === 'link-to-directory')) throw unusable(entry, 'is a directory');
+    if (problems.some((w) => w.problem === 'link-target-missing'))
+      throw unusable(entry, 'is in no layer up to its own');
     let source = sourceIn(upTo, entry);
     if (!source) {
       // The link itself is gone from the tree (a later entry took its name): look where it pointed.

@@ -102,7 +102,7 @@ export function orderEntries(
   }
   if (wanted.length === 0) return { hot: [], rest: entries, missed };
 
-  const tangled = tangles(entries, aliases);
+  const tangled = tangles(entries, targets, aliases);
   const before = (i: number): number[] => {
     const entry = entries[i]!;
     const out: number[] = [];
@@ -135,7 +135,7 @@ const DONE = 2;
 
 /** Paths of the entries whose order among themselves carries meaning, so that a parent may have to come after a child. */
 export function tangledPaths(entries: readonly TarEntry[]): ReadonlySet<string> {
-  return new Set([...tangles(entries, NO_ALIASES).keys()].map((i) => entries[i]!.path));
+  return new Set([...tangles(entries, linkTargets(entries), NO_ALIASES).keys()].map((i) => entries[i]!.path));
 }
 
 /** Depth first with a stack of its own: a chain of hardlinks may be as long as the layer. */
@@ -175,7 +175,11 @@ function lastBelow(ascending: readonly number[], limit: number): number | undefi
  * in one place under different names.
  * @returns each such entry with those right before it in its groups, -1 where it is the first
  */
-function tangles(entries: readonly TarEntry[], aliases: Aliases): ReadonlyMap<number, readonly number[]> {
+function tangles(
+  entries: readonly TarEntry[],
+  targets: Int32Array,
+  aliases: Aliases,
+): ReadonlyMap<number, readonly number[]> {
   /** Where an entry lies, by name and in truth; for a whiteout, what it hides. */
   const places = (i: number): string[] => {
     const { path } = entries[i]!;
@@ -204,9 +208,11 @@ function tangles(entries: readonly TarEntry[], aliases: Aliases): ReadonlyMap<nu
   const previous = new Map<number, number[]>();
   if (knots.size === 0) return previous;
   const last = new Map<string, number>();
-  entries.forEach((_, i) => {
+  entries.forEach((entry, i) => {
+    // A link to what is being replaced has to stay before or behind that, too.
+    const touched = targets[i]! >= 0 ? [...places(i), cleanPath(entry.linkName)] : places(i);
     // The outermost knot holds all inner ones.
-    const groups = places(i).map((place) => [...ancestors(place), place].find((candidate) => knots.has(candidate)));
+    const groups = touched.map((place) => [...ancestors(place), place].find((candidate) => knots.has(candidate)));
     for (const group of new Set(groups)) {
       if (group === undefined) continue;
       previous.set(i, [...(previous.get(i) ?? []), last.get(group) ?? -1]);
