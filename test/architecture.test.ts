@@ -29,6 +29,7 @@ const PACKAGE_ROOMS: Record<string, string> = {
   'simple-statistics': 'analyze',
   pako: 'stargz',
   libdeflate: 'stargz',
+  fzstd: 'stargz',
 };
 
 interface Import {

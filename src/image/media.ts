@@ -1,8 +1,15 @@
 // Layer media types, and what a blob's first bytes say about its compression.
 import { HotlayerError } from '../errors.js';
-import { type Descriptor, MEDIA } from './types.js';
+import { type Descriptor, type Layer, MEDIA } from './types.js';
 
-const ACCEPTED: readonly string[] = [MEDIA.layerTar, MEDIA.layerGzip, MEDIA.dockerLayerGzip, MEDIA.dockerLayerTar];
+const ACCEPTED: readonly string[] = [
+  MEDIA.layerTar,
+  MEDIA.layerGzip,
+  MEDIA.layerZstd,
+  MEDIA.dockerLayerGzip,
+  MEDIA.dockerLayerTar,
+  MEDIA.dockerLayerZstd,
+];
 
 /** Bytes of a blob that `sniffCompression` wants to see. */
 export const SNIFF_BYTES = 8;
@@ -20,14 +27,14 @@ export function sniffCompression(head: Uint8Array): 'gzip' | 'zstd' | 'xz' | 'bz
 }
 
 /**
- * How a layer is compressed. The media type decides whether it is a layer that can be read at all; between gzip and
- * none the bytes decide, because archives and old tools label plain tars as gzip and the other way round, and every
+ * How a layer is compressed. The media type decides whether it is a layer that can be read at all; between gzip, zstd
+ * and none the bytes decide, because archives and old tools label plain tars as gzip and the other way round, and every
  * runtime looks at the bytes.
  * @param head the blob's first SNIFF_BYTES bytes, or all of a shorter one
  * @param name how messages call the layer
  * @throws HL_ERR_IMAGE
  */
-export function layerCompression(descriptor: Descriptor, head: Uint8Array, name: string): 'gzip' | 'none' {
+export function layerCompression(descriptor: Descriptor, head: Uint8Array, name: string): Layer['compression'] {
   const { mediaType } = descriptor;
   const refuse = (what: string, hint?: string) =>
     new HotlayerError('HL_ERR_IMAGE', `${name}: ${what}`, {
@@ -40,11 +47,9 @@ export function layerCompression(descriptor: Descriptor, head: Uint8Array, name:
   if (/nondistributable|foreign/.test(mediaType)) {
     throw refuse(`is a foreign layer (${mediaType}), whose content is not part of the image`);
   }
-  if (mediaType.endsWith('+zstd') || mediaType.endsWith('.zstd'))
-    throw refuse(`is compressed with zstd (${mediaType}), which is not supported yet`, recompress);
   if (!ACCEPTED.includes(mediaType)) throw refuse(`media type ${mediaType} is not that of an image layer`);
   const compression = sniffCompression(head);
-  if (compression === 'gzip' || compression === 'none') return compression;
+  if (compression === 'gzip' || compression === 'zstd' || compression === 'none') return compression;
   throw refuse(`is compressed with ${compression}, though its media type is ${mediaType}`, recompress);
 }
 
@@ -56,6 +61,7 @@ export function toOciMediaType(mediaType: string): string {
     [MEDIA.dockerConfig]: MEDIA.config,
     [MEDIA.dockerLayerGzip]: MEDIA.layerGzip,
     [MEDIA.dockerLayerTar]: MEDIA.layerTar,
+    [MEDIA.dockerLayerZstd]: MEDIA.layerZstd,
   };
   return table[mediaType] ?? mediaType;
 }

@@ -14,6 +14,7 @@ export const MEDIA = {
   dockerConfig: 'application/vnd.docker.container.image.v1+json',
   dockerLayerGzip: 'application/vnd.docker.image.rootfs.diff.tar.gzip',
   dockerLayerTar: 'application/vnd.docker.image.rootfs.diff.tar',
+  dockerLayerZstd: 'application/vnd.docker.image.rootfs.diff.tar.zstd',
 } as const;
 
 export interface Platform {
@@ -91,7 +92,7 @@ export interface Layer {
   readonly descriptor: Descriptor;
   /** Digest of the uncompressed tar, as the config claims it; whoever decompresses checks it. */
   readonly diffId: Digest;
-  readonly compression: 'gzip' | 'none';
+  readonly compression: 'gzip' | 'zstd' | 'none';
   /** The blob's bytes; the stream fails with HL_ERR_DIGEST at its end when size or digest are not the descriptor's. */
   open(): Readable;
   /** The blob as a file that can be read at any offset, when it is one (an OCI layout). Not verified. */

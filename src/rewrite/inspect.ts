@@ -14,6 +14,7 @@ import { openStargz, type StargzBlob } from '../stargz/reader.js';
 import { MAX_LAYER_BYTES } from '../stargz/spool.js';
 import type { EntryType, TarEntry } from '../stargz/tar-entry.js';
 import { TarScanner } from '../stargz/tar-scan.js';
+import { unzstd } from '../stargz/zstd.js';
 import { makeTempDir } from '../temp.js';
 import { digest, readBytes } from './content.js';
 import { type Member, walkMembers } from './members.js';
@@ -71,10 +72,10 @@ export interface BlobInspection {
   /** Of the bytes found. */
   readonly digest: string;
   readonly size: number;
-  readonly compression: 'gzip' | 'none';
+  readonly compression: 'gzip' | 'zstd' | 'none';
   readonly uncompressedSize: number;
   readonly diffId: string;
-  /** Gzip members; 0 for an uncompressed blob. */
+  /** Gzip members; 0 for a blob that is not gzip. */
   readonly members: number;
   /** Without landmarks and TOC. */
   readonly entries: number;
@@ -167,7 +168,7 @@ export async function inspectImage(image: Image, options: InspectOptions = {}): 
   };
 }
 
-/** A layer's blob by itself: gzip, eStargz or plain tar. @throws HL_ERR_NOT_FOUND, HL_ERR_LAYER, HL_ERR_LIMIT */
+/** A layer's blob by itself: gzip, eStargz, zstd or plain tar. @throws HL_ERR_NOT_FOUND, HL_ERR_LAYER, HL_ERR_LIMIT */
 export async function inspectBlob(
   path: string,
   options: Omit<InspectOptions, 'profile'> = {},
@@ -216,8 +217,11 @@ async function look(
   const { size } = fstatSync(fd);
   const head = readBytes(fd, 0, Math.min(size, 8));
   const compression = sniffCompression(head);
-  if (compression !== 'gzip' && compression !== 'none') {
-    throw new HotlayerError('HL_ERR_LAYER', `${name} is compressed with ${compression}; expected gzip or a plain tar`);
+  if (compression === 'xz' || compression === 'bzip2') {
+    throw new HotlayerError(
+      'HL_ERR_LAYER',
+      `${name} is compressed with ${compression}; expected gzip, zstd or a plain tar`,
+    );
   }
   const blobHash = createHash('sha256');
   const tarHash = createHash('sha256');
@@ -225,14 +229,21 @@ async function look(
   let uncompressedSize = 0;
   const take = (piece: Buffer) => {
     uncompressedSize += piece.length;
+    if (uncompressedSize > MAX_LAYER_BYTES) {
+      throw new HotlayerError('HL_ERR_LIMIT', `${name}: more than ${MAX_LAYER_BYTES} bytes (MAX_LAYER_BYTES)`);
+    }
     tarHash.update(piece);
     scanner.push(piece);
   };
   let members: Member[] = [];
-  for await (const piece of createReadStream('', { fd, autoClose: false, start: 0, highWaterMark: 1 << 20 })) {
-    blobHash.update(piece as Buffer);
-    if (compression === 'none') take(piece as Buffer);
+  async function* blob() {
+    for await (const piece of createReadStream('', { fd, autoClose: false, start: 0, highWaterMark: 1 << 20 })) {
+      blobHash.update(piece as Buffer);
+      yield piece as Buffer;
+    }
   }
+  if (compression === 'zstd') await unzstd(blob(), take, { layer: name });
+  else for await (const piece of blob()) if (compression === 'none') take(piece);
   if (compression === 'gzip') {
     members = await walkMembers(fd, size, take, {
       maxOutput: MAX_LAYER_BYTES,

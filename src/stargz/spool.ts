@@ -10,6 +10,7 @@ import { gunzipExactly, gunzipFast, isGzip, type Sink } from './gunzip.js';
 import { SpoolFile, type SpoolLimits, TarDigester } from './spool-file.js';
 import { BLOCK, isHeaderBlock, isZeroBlock } from './tar-header.js';
 import type { TarScan } from './tar-scan.js';
+import { isZstd, unzstd } from './zstd.js';
 
 export { MAX_LAYER_BYTES, type SpoolLimits } from './spool-file.js';
 
@@ -79,6 +80,10 @@ async function spool(
         if (trailing > 0)
           warnings.push(`layer ${where.layer}: ${trailing} bytes after the last gzip member are ignored`);
       }
+    } else if (isZstd(head)) {
+      if (layer.compression !== 'zstd')
+        warnings.push(`layer ${where.layer} is zstd, though its media type says it is not`);
+      await unzstd(rest, sink, where);
     } else {
       await passThrough(rest, head, sink, layer, where, warnings);
     }
@@ -95,7 +100,7 @@ async function spool(
   }
 }
 
-/** Bytes that are not gzip: a plain tar, whatever the media type says (container runtimes go by the bytes, too). */
+/** Bytes that are neither gzip nor zstd: a plain tar, whatever the media type says (container runtimes go by the bytes, too). */
 async function passThrough(
   source: AsyncIterable<Uint8Array>,
   head: Buffer,
@@ -104,40 +109,26 @@ async function passThrough(
   where: ErrorContext,
   warnings: string[],
 ): Promise<void> {
-  const claimed = layer.compression === 'gzip';
+  const claimed = layer.compression !== 'none';
   const plain = head.length === 0 ? !claimed : !claimed || (head.length >= BLOCK && looksLikeTar(head));
   // Read to the end in any case: if the digest is wrong, that is the news.
   for await (const chunk of source) {
     if (plain) sink(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength));
   }
   const start = head.length === 0 ? 'it is empty' : `it starts with ${head.subarray(0, 4).toString('hex')}`;
-  if (isZstd(head)) {
-    throw new HotlayerError(
-      'HL_ERR_LAYER',
-      `layer ${where.layer} is compressed with zstd (${start}), expected gzip or tar`,
-      {
-        hint: 'convert the image first: skopeo copy --dest-compress-format gzip --dest-force-compress-format …',
-        context: where,
-      },
-    );
-  }
   if (!plain) {
-    throw new HotlayerError('HL_ERR_LAYER', `layer ${where.layer} is neither gzip nor tar: ${start}`, {
+    throw new HotlayerError('HL_ERR_LAYER', `layer ${where.layer} is neither gzip, zstd nor tar: ${start}`, {
       context: where,
     });
   }
-  if (claimed) warnings.push(`layer ${where.layer} is not compressed, though its media type says gzip`);
-}
-
-function isZstd(head: Buffer): boolean {
-  return head.length >= 4 && head.readUInt32LE(0) === 0xfd2fb528;
+  if (claimed) warnings.push(`layer ${where.layer} is not compressed, though its media type says ${layer.compression}`);
 }
 
 function looksLikeTar(head: Buffer): boolean {
   return isHeaderBlock(head, 0) || isZeroBlock(head, 0);
 }
 
-/** A blob that is an uncompressed tar in a file. @returns undefined when it turns out to be gzip */
+/** A blob that is an uncompressed tar in a file. @returns undefined when it turns out to be compressed */
 async function useInPlace(
   layer: Layer,
   path: string,
@@ -150,7 +141,7 @@ async function useInPlace(
   try {
     const head = Buffer.alloc(4);
     const got = readSync(fd, head, 0, 4, 0);
-    if (isGzip(head) || (got === 4 && isZstd(head))) return undefined;
+    if (isGzip(head) || isZstd(head.subarray(0, got))) return undefined;
     const found = fstatSync(fd).size;
     if (found !== size) {
       throw new HotlayerError('HL_ERR_DIGEST', `layer ${digest}: ${path} has ${found} bytes, expected ${size}`, {

@@ -89,9 +89,9 @@ test('compression: the media type says whether, the bytes say how', () => {
   assert.equal(of(MEDIA.dockerLayerGzip, tar), 'none');
   assert.equal(of(MEDIA.layerTar, Buffer.alloc(0)), 'none');
   const zstd = Buffer.from([0x28, 0xb5, 0x2f, 0xfd]);
+  for (const type of [MEDIA.layerZstd, MEDIA.layerGzip, MEDIA.dockerLayerZstd]) assert.equal(of(type, zstd), 'zstd');
+  assert.equal(of(MEDIA.layerZstd, gz), 'gzip');
   const rows: [string, Buffer, RegExp][] = [
-    [MEDIA.layerZstd, zstd, /layer 3: is compressed with zstd .*not supported yet.*skopeo copy/],
-    [MEDIA.layerGzip, zstd, /compressed with zstd, though/],
     [MEDIA.layerTar, Buffer.from('fd377a585a00', 'hex'), /xz/],
     [MEDIA.layerTar, Buffer.from('BZh9'), /bzip2/],
     ['application/vnd.oci.image.layer.v1.tar+gzip+encrypted', gz, /encrypted/],
