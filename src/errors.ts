@@ -21,6 +21,8 @@ const CODES = {
   HL_ERR_USAGE: EXIT.usage,
   /** The named image, blob, file or tag does not exist. */
   HL_ERR_NOT_FOUND: EXIT.input,
+  /** A registry wants other credentials, or these do not allow it; or they cannot be had from where they are kept. */
+  HL_ERR_AUTH: EXIT.input,
   /** Bytes do not have the digest or size that names them. */
   HL_ERR_DIGEST: EXIT.input,
   /** A manifest, index, config or archive is malformed or of a kind that is not supported. */
@@ -35,6 +37,8 @@ const CODES = {
   HL_ERR_LIMIT: EXIT.input,
   /** /dev/fuse, a namespace, a tool or the kernel cannot do what is needed here. */
   HL_ERR_MACHINE: EXIT.machine,
+  /** A registry could not be reached, broke off, or answered with an error of its own. */
+  HL_ERR_NETWORK: EXIT.machine,
   /** Reading or writing a local file failed (disk full, permission …). */
   HL_ERR_IO: EXIT.machine,
   /** The workload exited with an error, was killed, or could not be started. */

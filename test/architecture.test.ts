@@ -30,6 +30,7 @@ const PACKAGE_ROOMS: Record<string, string> = {
   pako: 'stargz',
   libdeflate: 'stargz',
   fzstd: 'stargz',
+  undici: 'image',
 };
 
 interface Import {

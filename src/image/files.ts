@@ -6,6 +6,7 @@ import { join, sep } from 'node:path';
 import { Readable } from 'node:stream';
 import { errnoOf, HotlayerError } from '../errors.js';
 import { KIB } from '../units.js';
+import type { Descriptor, Index } from './types.js';
 
 export interface Files {
   /** How messages call the whole: its path. */
@@ -18,6 +19,10 @@ export interface Files {
   head(path: string, length: number): Promise<Buffer>;
   /** The file's absolute path on this machine, when it is a file of its own. */
   pathOf(path: string): Promise<string | undefined>;
+  /** The bytes of a manifest or index, where these are kept apart from blobs (registries). Absent: they are blobs. */
+  openManifest?(descriptor: Descriptor): Readable;
+  /** What the reference led to already, as an index of one entry (registries). Absent: index.json says. */
+  readonly index?: Index;
   /** Idempotent. */
   close(): Promise<void>;
 }

@@ -58,12 +58,12 @@ export async function readLayoutIndex(files: Files): Promise<Index> {
 
 export async function readIndex(files: Files, descriptor: Descriptor): Promise<Index> {
   const name = `index ${descriptor.digest}`;
-  return parseIndex(await readDocument(files, descriptor, manifestLimit, name), name, descriptor.mediaType);
+  return parseIndex(await readManifestBytes(files, descriptor, name), name, descriptor.mediaType);
 }
 
 export async function readManifest(files: Files, descriptor: Descriptor): Promise<Manifest> {
   const name = `manifest ${descriptor.digest}`;
-  return parseManifest(await readDocument(files, descriptor, manifestLimit, name), name, descriptor.mediaType);
+  return parseManifest(await readManifestBytes(files, descriptor, name), name, descriptor.mediaType);
 }
 
 export async function readConfig(files: Files, manifest: Manifest): Promise<ImageConfig> {
@@ -73,6 +73,12 @@ export async function readConfig(files: Files, manifest: Manifest): Promise<Imag
 }
 
 const manifestLimit = { bytes: MAX_MANIFEST_BYTES, name: 'MAX_MANIFEST_BYTES' };
+
+async function readManifestBytes(files: Files, descriptor: Descriptor, name: string): Promise<Buffer> {
+  if (!files.openManifest) return readDocument(files, descriptor, manifestLimit, name);
+  const open = () => files.openManifest!(descriptor);
+  return readVerified(open, descriptor, manifestLimit, `${files.where}: ${name}`);
+}
 
 async function readDocument(
   files: Files,

@@ -1,28 +1,38 @@
 // From a reference to an Image: documents read and checked, layers ready to be streamed.
 import { HotlayerError, withContext } from '../errors.js';
+import type { Digest } from './digest.js';
 import { DOCKER_MANIFEST_FILE, readDockerArchive } from './docker-archive.js';
 import { platformOfConfig } from './documents.js';
 import { type Files, openDirectory } from './files.js';
 import { blobPath, INDEX_FILE, missingBlob, readConfig, readLayoutIndex, readManifest } from './layout.js';
 import { layerCompression, SNIFF_BYTES } from './media.js';
 import { formatPlatform, parsePlatform, platformMatches } from './platform.js';
-import { parseReference, type Reference, registryRefused } from './reference.js';
+import { parseReference, type Reference, takenAs } from './reference.js';
+import { makeLimit } from './registry/limit.js';
+import type { RegistryOptions } from './registry/settings.js';
+import { openRegistryFiles } from './registry/source.js';
 import { selectManifest, type Wanted } from './select.js';
 import { openTar } from './tar-files.js';
 import type { Descriptor, Image, ImageConfig, Layer, Manifest } from './types.js';
 import { verified, wrongSize } from './verify.js';
+
+/** How many layers are looked at at once. */
+const MAX_OPEN = 8;
 
 export interface OpenImageOptions {
   /** `os/architecture[/variant]`. Absent: this machine's, where there is a choice. */
   platform?: string;
   /** Where a compressed archive is spooled. Absent: the system's temporary directory. */
   tempParent?: string;
+  /** How registries are reached. */
+  registry?: RegistryOptions;
 }
 
 /**
- * Opens an OCI layout, oci-archive or docker-archive. Manifest and config are checked against their digests, the
+ * Opens an OCI layout, oci-archive, docker-archive, or an image in a registry. Manifest and config are checked against their digests, the
  * layers' sizes against the manifest, their bytes whenever they are read to the end.
- * @throws HL_ERR_USAGE (reference, tag or platform not clear), HL_ERR_NOT_FOUND, HL_ERR_IMAGE, HL_ERR_DIGEST, HL_ERR_LIMIT, HL_ERR_IO
+ * @throws HL_ERR_USAGE (reference, tag or platform not clear), HL_ERR_NOT_FOUND, HL_ERR_IMAGE, HL_ERR_DIGEST, HL_ERR_LIMIT, HL_ERR_IO;
+ *   of registries also HL_ERR_AUTH, HL_ERR_NETWORK
  */
 export async function openImage(reference: string, options: OpenImageOptions = {}): Promise<Image> {
   const parsed = parseReference(reference);
@@ -40,7 +50,9 @@ export async function openImage(reference: string, options: OpenImageOptions = {
 function openFiles(reference: Reference, text: string, options: OpenImageOptions): Promise<Files> {
   switch (reference.kind) {
     case 'registry':
-      throw registryRefused(reference.name, text);
+      return openRegistryFiles(reference.name, options.registry ?? {}).catch((error) => {
+        throw takenAs(error, reference.name, text);
+      });
     case 'dir':
       throw new HotlayerError(
         'HL_ERR_USAGE',
@@ -53,7 +65,7 @@ function openFiles(reference: Reference, text: string, options: OpenImageOptions
   }
 }
 
-type ImageReference = Exclude<Reference, { kind: 'registry' } | { kind: 'dir' } | { kind: 'archive' }>;
+type ImageReference = Exclude<Reference, { kind: 'dir' } | { kind: 'archive' }>;
 
 /** Which kind of archive a bare path names. One that is both is read as docker-archive when the name fits it only. */
 async function kindOf(reference: Reference, files: Files): Promise<ImageReference> {
@@ -87,12 +99,10 @@ async function imageIn(
     checkPlatform(files, image.config, options.platform);
     return makeImage(files, text, image, layerPaths);
   }
-  const wanted: Wanted = {
-    ...(reference.tag === undefined ? {} : { tag: reference.tag }),
-    ...(reference.digest === undefined ? {} : { digest: reference.digest }),
-    ...(options.platform === undefined ? {} : { platform: options.platform }),
-  };
-  const descriptor = await selectManifest(files, await readLayoutIndex(files), wanted);
+  const platform = options.platform === undefined ? {} : { platform: options.platform };
+  const descriptor = files.index
+    ? await selectManifest(files, files.index, platform)
+    : await selectManifest(files, await readLayoutIndex(files), { ...platform, ...nameIn(reference) });
   const manifest = await readManifest(files, descriptor);
   const config = await readConfig(files, manifest);
   return makeImage(
@@ -101,6 +111,12 @@ async function imageIn(
     { descriptor, manifest, config },
     manifest.layers.map((layer) => blobPath(layer.digest)),
   );
+}
+
+/** Which entry of index.json is meant. */
+function nameIn(reference: ImageReference): Wanted {
+  const { tag, digest } = reference as { tag?: string; digest?: Digest };
+  return { ...(tag === undefined ? {} : { tag }), ...(digest === undefined ? {} : { digest }) };
 }
 
 function checkPlatform(files: Files, config: ImageConfig, wanted: string | undefined): void {
@@ -125,10 +141,12 @@ async function makeImage(
   layerPaths: readonly string[],
 ): Promise<Image> {
   const { descriptor, manifest, config } = documents;
-  const layers: Layer[] = [];
-  for (const [index, layer] of manifest.layers.entries()) {
-    layers.push(await makeLayer(files, layer, config.rootfs.diff_ids[index]!, index, layerPaths[index]!));
-  }
+  const limit = makeLimit(MAX_OPEN);
+  const layers = await Promise.all(
+    manifest.layers.map((layer, index) =>
+      limit.run(() => makeLayer(files, layer, config.rootfs.diff_ids[index]!, index, layerPaths[index]!)),
+    ),
+  );
   let closing: Promise<void> | undefined;
   const close = () => {
     closing ??= files.close();

@@ -69,13 +69,15 @@ export function formatReference(reference: Reference): string {
   }
 }
 
-/** What registries are answered with until they are supported. */
-export function registryRefused(name: RegistryName, text: string): HotlayerError {
-  const full = formatRegistryName(name);
-  const why = text.startsWith('docker://') ? '' : ` (nothing of that name is on disk, so it was taken as ${full})`;
-  return new HotlayerError('HL_ERR_USAGE', `${text}: registries are not supported yet${why}`, {
-    hint: `copy the image first: skopeo copy docker://${full} oci:DIR:${name.tag ?? 'latest'}`,
-    context: { image: text },
+/** A failure about a name that the user perhaps did not mean as one in a registry says how it was read. */
+export function takenAs(error: unknown, name: RegistryName, text: string): unknown {
+  if (!(error instanceof HotlayerError) || text.startsWith('docker://') || text.startsWith(`${name.host}/`))
+    return error;
+  const message = `${error.message} (nothing named ${text} is on disk, so it was taken as ${formatRegistryName(name)})`;
+  return new HotlayerError(error.code, message, {
+    cause: error.cause,
+    context: error.context,
+    ...(error.hint === undefined ? {} : { hint: error.hint }),
   });
 }
 

@@ -244,7 +244,7 @@ test('what cannot be written to is refused, and stays as it is', async (t) => {
     [`docker-archive:${at('x.tar')}:@1`, ['HL_ERR_USAGE', 'by name']],
     [`oci-archive:${at('no/parent.tar')}`, ['HL_ERR_NOT_FOUND', 'mkdir -p']],
     [`dir:${at('x')}`, ['HL_ERR_USAGE', 'root file system']],
-    ['registry.example/app:1', ['HL_ERR_USAGE', 'registries']],
+    ['127.0.0.1:1/app:1', ['HL_ERR_NETWORK', '127.0.0.1:1', 'ECONNREFUSED']],
     [at('text'), ['HL_ERR_USAGE', 'which kind']],
   ];
   for (const [reference, want] of rows) {
