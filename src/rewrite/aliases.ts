@@ -4,19 +4,31 @@ import { mergeLayers } from '../rootfs/merge.js';
 import type { TarEntry } from '../stargz/tar-entry.js';
 import { ancestors } from './order.js';
 
+/** Positions in `layers[index]` of entries with a symlink, of this layer or a lower one, among their ancestors. */
+function throughSymlinks(layers: readonly (readonly TarEntry[])[], index: number): number[] {
+  const symlinks = new Set<string>();
+  for (const entries of layers.slice(0, index + 1)) {
+    for (const entry of entries) if (entry.type === 'symlink') symlinks.add(entry.path);
+  }
+  if (symlinks.size === 0) return [];
+  const found: number[] = [];
+  layers[index]!.forEach((entry, i) => {
+    if (ancestors(entry.path).some((path) => symlinks.has(path))) found.push(i);
+  });
+  return found;
+}
+
+export function writesThroughSymlinks(layers: readonly (readonly TarEntry[])[], index: number): boolean {
+  return throughSymlinks(layers, index).length > 0;
+}
+
 /**
  * @param layers entries of the layers, lowest first, at least up to `index`
  * @returns by position in `layers[index]`: where an entry really lies, cleaned; only those that lie elsewhere
  */
 export function aliasesOf(layers: readonly (readonly TarEntry[])[], index: number): ReadonlyMap<number, string> {
-  const symlinks = new Set<string>();
-  for (const entries of layers.slice(0, index + 1)) {
-    for (const entry of entries) if (entry.type === 'symlink') symlinks.add(entry.path);
-  }
   const aliases = new Map<number, string>();
-  if (symlinks.size === 0) return aliases;
-  const through = layers[index]!.map((entry, i) => (ancestors(entry.path).some((path) => symlinks.has(path)) ? i : -1));
-  const found = through.filter((i) => i >= 0);
+  const found = throughSymlinks(layers, index);
   if (found.length === 0) return aliases;
   const tree = mergeLayers(layers.slice(0, index + 1));
   for (const i of found) {

@@ -113,8 +113,9 @@ function checkPlanned(
   const early = new Map<string, number>();
   for (const entry of before) early.set(entry.path, (early.get(entry.path) ?? 0) + 1);
   const present = new Set(entries.map((entry) => entry.path));
+  const expected = new Set(planned.order.hot.map((entry) => entry.path));
   for (const path of new Set(planned.paths.map(cleanPath))) {
-    if (early.has(path) || !present.has(path)) continue;
+    if (early.has(path) || !present.has(path) || !expected.has(path)) continue;
     findings.fail('order', {
       layer,
       entry: path,

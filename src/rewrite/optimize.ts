@@ -13,10 +13,9 @@ import { type SpooledLayer, spoolLayer } from '../stargz/spool.js';
 import type { TarEntry } from '../stargz/tar-entry.js';
 import { copyOfEntry, type MadeFile, type StargzResult, writeStargz } from '../stargz/writer.js';
 import { makeTempDir } from '../temp.js';
-import { aliasesOf } from './aliases.js';
 import { checkInterrupted } from './interrupt.js';
+import { type CheckedOrder, orderLayer } from './layer-order.js';
 import { type ResolvedLinks, resolveLinks, withoutReserved } from './links.js';
-import { type LayerOrder, orderEntries } from './order.js';
 import { checkPlanFits } from './plan-fit.js';
 import type { OnProgress } from './progress.js';
 
@@ -40,7 +39,7 @@ export interface OptimizeOptions {
 
 export interface LayerWarning {
   readonly layer: number;
-  /** Stable, for programs: the writer's codes, and `hardlink-copied`, `hardlink-dangling`, `planned-missing`, `input`. */
+  /** Stable, for programs: the writer's codes, and `hardlink-copied`, `planned-missing`, `order-kept`, `input`. */
   readonly code: string;
   /** As shown to people; "" when it concerns the whole layer. */
   readonly entry: string;
@@ -160,7 +159,7 @@ class Optimizer {
     layers[index] = entries;
     const links = resolveLinks(layers, index);
     const paths = plan.hot.map((entry) => entry.path);
-    const order = orderEntries(entries, paths, links.targets, paths.length > 0 ? aliasesOf(layers, index) : undefined);
+    const order = orderLayer(layers, index, paths, links);
     // Copies depend on the layers below, everything else on blob and plan.
     const key =
       links.copies.size > 0
@@ -200,7 +199,7 @@ class Optimizer {
     layer: Layer,
     spooled: SpooledLayer,
     entries: readonly TarEntry[],
-    order: LayerOrder,
+    order: CheckedOrder,
     plan: LayerPlan,
     links: ResolvedLinks,
     codec: Codec,
@@ -247,13 +246,18 @@ class Optimizer {
     layer: number,
     spooled: SpooledLayer,
     entries: readonly TarEntry[],
-    order: LayerOrder,
+    order: CheckedOrder,
     links: ResolvedLinks,
   ): LayerWarning[] {
     const warnings: LayerWarning[] = spooled.warnings.map((message) => ({ layer, code: 'input', entry: '', message }));
     for (const path of order.missed) {
       const message = 'the plan names it, but the layer has no such entry: ignored';
       warnings.push({ layer, code: 'planned-missing', entry: showPath(path), message });
+    }
+    if (order.kept) {
+      const message =
+        'its entries replace each other through symlinks, and the planned order would change the result: the order is kept, nothing is prefetched';
+      warnings.push({ layer, code: 'order-kept', entry: '', message });
     }
     for (const [position, source] of links.copies) {
       const { name, linkName } = entries[position]!;

@@ -8,16 +8,15 @@ import { type SpooledLayer, spoolLayer } from '../stargz/spool.js';
 import type { TarEntry } from '../stargz/tar-entry.js';
 import { makeTempDir } from '../temp.js';
 import { formatBytes, formatCount, GIB } from '../units.js';
-import { aliasesOf } from './aliases.js';
 import { checkImage } from './check-image.js';
 import { checkOrder } from './check-order.js';
 import { compareEntries, contentDigest, type Side } from './compare-entries.js';
 import { compareTrees, type TreeSide } from './compare-trees.js';
 import { type CheckId, Findings, type VerifyReport } from './findings.js';
 import { checkInterrupted } from './interrupt.js';
+import { orderLayer } from './layer-order.js';
 import { type LinkSource, type ResolvedLinks, resolveLinks, withoutReserved } from './links.js';
 import { type OptimizedLayer, readOptimizedLayer } from './optimized-layer.js';
-import { orderEntries } from './order.js';
 import { checkPlanFits } from './plan-fit.js';
 import type { OnProgress } from './progress.js';
 import { rulingOf } from './ruling.js';
@@ -124,8 +123,7 @@ async function verifyLayer(
       source.layer === index
         ? contentDigest(before, source.entry)
         : below[source.layer]!.before.digests[source.entry.index]!;
-    if (after)
-      comparePair(index, before, after, links, () => aliasesOf(lower, index), digestOf, options, findings, totals);
+    if (after) comparePair(index, lower, before, after, links, digestOf, options, findings, totals);
     // Later layers' links may name any file of this one, when its tar is gone.
     for (const entry of entries) if (entry.type === 'reg') contentDigest(before, entry);
     progress('compare')(1, 1);
@@ -140,10 +138,10 @@ async function verifyLayer(
 
 function comparePair(
   index: number,
+  lower: readonly (readonly TarEntry[])[],
   before: Side,
   after: OptimizedLayer,
   links: ResolvedLinks,
-  aliases: () => ReadonlyMap<number, string>,
   digestOf: (source: LinkSource) => string,
   options: VerifyOptions,
   findings: Findings,
@@ -163,7 +161,7 @@ function comparePair(
       layer: index,
       fd: after.fd,
       entries: after.entries,
-      planned: plan && { paths, order: orderEntries(before.entries, paths, links.targets, aliases()) },
+      planned: plan && { paths, order: orderLayer(lower, index, paths, links) },
     },
     findings,
   );
