@@ -1,8 +1,15 @@
 // optimize → verify through real layouts, and the result in the eyes of gzip, GNU tar and bsdtar.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { readdirSync } from 'node:fs';
 import { test } from 'node:test';
+import { HotlayerError } from '../../src/errors.js';
+import { openImage } from '../../src/image/open.js';
+import { openSink } from '../../src/image/sink.js';
+import { optimizeImage } from '../../src/rewrite/optimize.js';
+import { digestOf } from '../support/layout.js';
 import {
+  blockDevice,
   charDevice,
   dir,
   fifo,
@@ -16,6 +23,7 @@ import {
   tarOf,
   whiteout,
 } from '../support/tar.js';
+import { lacking } from '../support/tools.js';
 import { blobsOf, CHUNK, complaints, tarsOf, Workbench } from './workbench.js';
 
 const listed = (tar: Buffer) =>
@@ -128,4 +136,251 @@ test('an odd image keeps everything, and verification says so', async () => {
     '2 hardlink-copied usr/lib/sparse',
     '2 duplicate-name usr/bin/tool',
   ]);
+});
+
+test('links to symlinks and devices of another layer become what they named', async () => {
+  using bench = new Workbench();
+  const before = bench.layout({
+    layers: [
+      tarOf(
+        symlink('l', 'x'.repeat(150), { uid: 5, mtime: 9 }),
+        charDevice('null', 1, 3, { mode: 0o666 }),
+        fifo('p'),
+        blockDevice('disk', 3_000_000, 5, { pax: { 'SCHILY.devmajor': '3000000' } }),
+        dir('usr/'),
+        file('usr/f', 'through a symlinked directory'),
+        symlink('lib', 'usr'),
+      ),
+      tarOf(
+        hardlink('a', 'l'),
+        hardlink('b', 'null'),
+        hardlink('c', './p'),
+        hardlink('d', 'disk'),
+        hardlink('e', 'lib/f'),
+      ),
+    ],
+  });
+  const { reference, plan, result } = await bench.optimize(before, [[], ['e', 'a']]);
+  const report = await bench.verify(before, reference, plan);
+  assert.deepEqual(complaints(report), []);
+  assert.deepEqual(
+    report.exceptions.map((e) => e.entry),
+    ['a', 'b', 'c', 'd', 'e'],
+  );
+  assert.match(result.warnings[0]!.message, /"l", which is in layer 0: stored as a copy/);
+  const long = execFileSync('tar', ['--numeric-owner', '-tvf', '-'], { input: (await tarsOf(reference))[1]! });
+  const lines = long.toString().replace(/ +/g, ' ').trim().split('\n');
+  assert.match(lines[0]!, /^-rw-r--r-- 0\/0 29 .* e$/);
+  assert.match(lines[1]!, /^lrwxrwxrwx 5\/0 0 .* a -> x{150}$/);
+  assert.match(lines[3]!, /^crw-rw-rw- 0\/0 1,3 .* b$/);
+  assert.match(lines[4]!, /^prw-r--r-- .* c$/);
+});
+
+test('links that only this layer could explain', async () => {
+  using bench = new Workbench();
+  const before = bench.layout({
+    layers: [
+      tarOf(
+        file('t', 'first'),
+        hardlink('kept', 't'),
+        file('t', 'second'),
+        hardlink('ok', 't'),
+        hardlink('t', 't'),
+        hardlink('early', 'late'),
+        file('late', 'L'),
+      ),
+    ],
+  });
+  const { reference, plan, result } = await bench.optimize(before, [['ok', 'early', 'kept']]);
+  assert.deepEqual(complaints(await bench.verify(before, reference, plan)), []);
+  // `kept` is the file that `t` was before it was replaced; `early` names a later entry, which a TOC can say.
+  assert.deepEqual(
+    result.warnings.filter((w) => w.code === 'hardlink-copied').map((w) => w.entry),
+    ['kept'],
+  );
+  assert.match(result.warnings[0]!.message, /which was replaced later in this layer/);
+  const tar = (await tarsOf(reference))[0]!;
+  assert.deepEqual(listed(tar).slice(0, 6), ['t', 't', 'ok', 'late', 'early', 'kept']);
+});
+
+test('a hardlink to nowhere, or to a directory, is an error that names it', async () => {
+  using bench = new Workbench();
+  for (const [layers, message] of [
+    [[tarOf(file('x', '1')), tarOf(hardlink('l', 'gone'))], /"l" is a hardlink to "gone", which is in no layer/],
+    [
+      [tarOf(file('x', '1')), tarOf(whiteout('x')), tarOf(hardlink('l', 'x'))],
+      /"l" is a hardlink to "x", which is in no/,
+    ],
+    [[tarOf(dir('d/')), tarOf(hardlink('l', 'd'))], /"l" is a hardlink to "d", which is a directory/],
+    [[tarOf(dir('d/'), hardlink('l', 'd'))], /"l" is a hardlink to "d", which is a directory/],
+  ] as const) {
+    const before = bench.layout({ layers });
+    await assert.rejects(bench.optimize(before), (error) => {
+      assert.ok(error instanceof HotlayerError);
+      assert.match(error.message, message);
+      assert.equal(error.exitCode, 3);
+      assert.equal(error.context.image, before);
+      assert.match(error.context.layer ?? '', /^sha256:/);
+      return true;
+    });
+  }
+});
+
+test('without a plan there is a no-prefetch landmark, and a whole copy of nothing else', async () => {
+  using bench = new Workbench();
+  const before = bench.layout({ layers: [tarOf(file('a', 'a'))], gzip: false });
+  const { reference, result } = await bench.optimize(before);
+  assert.deepEqual([result.layers[0]!.landmark, result.layers[0]!.prefetchBytes], ['no-prefetch', 0]);
+  assert.deepEqual(listed((await tarsOf(reference))[0]!), ['.no.prefetch.landmark', 'a', 'stargz.index.json']);
+  await using image = await openImage(reference);
+  assert.equal(image.layers[0]!.descriptor.mediaType, 'application/vnd.oci.image.layer.v1.tar+gzip');
+});
+
+test('equal layers with equal plans are written once; with different plans twice', async () => {
+  using bench = new Workbench();
+  const same = tarOf(file('a', 'a'), file('b', 'b'));
+  const before = bench.layout({ layers: [same, same, same] });
+  const { reference, result, plan } = await bench.optimize(before, [['b'], ['b'], ['a']]);
+  assert.deepEqual(
+    result.layers.map((layer) => layer.sameAs),
+    [undefined, 0, undefined],
+  );
+  const [a, b, c] = result.layers.map((layer) => layer.digest);
+  assert.equal(a, b);
+  assert.notEqual(a, c);
+  assert.deepEqual(complaints(await bench.verify(before, reference, plan)), []);
+});
+
+test('annotations: what spoke of the old blob goes, the rest stays, the DiffID follows', async () => {
+  using bench = new Workbench();
+  const before = bench.layout({
+    layers: [tarOf(file('a', 'a'))],
+    layerAnnotations: [
+      {
+        'org.example.x': '1',
+        'io.github.containers.zstd-chunked.manifest-checksum': 'sha256:00',
+        'containerd.io/snapshot/stargz/toc.digest': 'sha256:00',
+        'containerd.io/uncompressed': digestOf(tarOf(file('a', 'a'))),
+      },
+    ],
+  });
+  const { reference, result, plan } = await bench.optimize(before, [['a']]);
+  await using image = await openImage(reference);
+  const [layer] = result.layers;
+  assert.deepEqual(image.layers[0]!.descriptor.annotations, {
+    'org.example.x': '1',
+    'containerd.io/uncompressed': layer!.diffId,
+    'containerd.io/snapshot/stargz/toc.digest': layer!.tocDigest,
+    'io.containers.estargz.uncompressed-size': String(layer!.uncompressedSize),
+  });
+  assert.deepEqual(complaints(await bench.verify(before, reference, plan)), []);
+});
+
+test('planned chunk boundaries are where the members begin', async () => {
+  using bench = new Workbench();
+  const before = bench.layout({ layers: [tarOf(file('big', big), file('small', 'x'))] });
+  const { reference, plan } = await bench.optimize(before, [['big']], { chunks: [{ big: [100, CHUNK + 100] }] });
+  assert.deepEqual(complaints(await bench.verify(before, reference, plan)), []);
+  const tar = (await tarsOf(reference))[0]!;
+  const json = tar.subarray(tar.indexOf('{"version"'), tar.lastIndexOf('}') + 1).toString();
+  const entries = (JSON.parse(json) as { entries: { name: string; chunkOffset?: number }[] }).entries;
+  assert.deepEqual(
+    entries.filter((e) => e.name === 'big').map((e) => e.chunkOffset ?? 0),
+    [0, 100, CHUNK + 100, 2 * CHUNK + 100],
+  );
+  for (const bad of [[0], [5, 5], [big.length], [1.5]]) {
+    await assert.rejects(bench.optimize(before, [['big']], { chunks: [{ big: bad }] }), {
+      code: 'HL_ERR_DATA',
+      message: /chunk boundaries of "big" are \[/,
+    });
+  }
+});
+
+test('strict refuses names that lazy clients would change, and leaves nothing behind', async () => {
+  using bench = new Workbench();
+  const before = bench.layout({ layers: [tarOf(file('caf\udce9', '1'), symlink('l', '\udcff'))] });
+  const kept = readdirSync(bench.path).sort();
+  await assert.rejects(bench.optimize(before, [], { strict: true }), (error) => {
+    assert.ok(error instanceof HotlayerError);
+    assert.equal(error.exitCode, 1);
+    assert.match(error.message, /"caf\\xe9": the name is not UTF-8.*\(and 1 more\)/);
+    return true;
+  });
+  assert.deepEqual(readdirSync(bench.path).sort(), kept);
+  const { result } = await bench.optimize(before);
+  assert.deepEqual(
+    result.warnings.map((w) => w.code),
+    ['name-not-utf8', 'name-not-utf8'],
+  );
+});
+
+test('a plan for another image, and paths that are not there', async () => {
+  using bench = new Workbench();
+  const one = bench.layout({ layers: [tarOf(file('a', '1'))] });
+  const two = bench.layout({ layers: [tarOf(file('a', '2'))] });
+  const { plan, result } = await bench.optimize(one, [['a', 'nope']]);
+  assert.deepEqual(
+    result.warnings.map((w) => [w.code, w.entry]),
+    [['planned-missing', 'nope']],
+  );
+  await assert.rejects(bench.verify(two, two, plan), { code: 'HL_ERR_DATA', message: /layer 0 of the plan/ });
+  await using image = await openImage(two);
+  const sink = await openSink(`oci:${bench.fresh('x')}:t`, { fsync: false });
+  await assert.rejects(optimizeImage(image, sink, plan, { chunkSize: CHUNK, codec: 'zlib' }), {
+    code: 'HL_ERR_DATA',
+    message: /expected sha256:/,
+  });
+  const short = { ...plan, layers: [] };
+  await assert.rejects(optimizeImage(image, sink, short, { chunkSize: CHUNK, codec: 'zlib' }), /the plan has 0 layers/);
+});
+
+test('interrupted, it leaves neither a target nor temporary files; progress adds up', async () => {
+  using bench = new Workbench();
+  const before = bench.layout({ layers: [tarOf(file('a', big), file('b', big)), tarOf(file('c', 'c'))] });
+  const kept = readdirSync(bench.path).sort();
+  for (const step of ['spool', 'write'] as const) {
+    const abort = new AbortController();
+    await assert.rejects(
+      bench.optimize(before, [], {
+        signal: abort.signal,
+        onProgress: (p) => p.step === step && abort.abort(new HotlayerError('HL_ERR_INTERRUPTED', 'SIGINT')),
+      }),
+      { code: 'HL_ERR_INTERRUPTED' },
+    );
+    assert.deepEqual(readdirSync(bench.path).sort(), kept);
+  }
+  const seen: string[] = [];
+  await bench.optimize(before, [], {
+    onProgress: ({ step, layer, layers, bytes, total }) => {
+      assert.ok(bytes <= total && layer < layers && layers === 2);
+      if (bytes === total) seen.push(`${step} ${layer}`);
+    },
+  });
+  assert.deepEqual([...new Set(seen)], ['spool 0', 'write 0', 'spool 1', 'write 1']);
+});
+
+test('archives in and out', async () => {
+  using bench = new Workbench();
+  const before = bench.layout({ layers: ODD });
+  const { reference, plan } = await bench.optimize(before, HOT);
+  for (const kind of ['oci-archive', 'docker-archive']) {
+    if (lacking('skopeo')) continue;
+    const path = bench.fresh('archive');
+    execFileSync('skopeo', ['copy', '-q', '--insecure-policy', before, `${kind}:${path}:n:t`]);
+    // skopeo compresses differently, so the archive is an image of its own.
+    const archive = await bench.optimize(`${kind}:${path}`, HOT);
+    assert.deepEqual(complaints(await bench.verify(`${kind}:${path}`, archive.reference, archive.plan)), []);
+  }
+  const path = bench.fresh('archive');
+  await using image = await openImage(before);
+  const sink = await openSink(`oci-archive:${path}:t`, { fsync: false });
+  const result = await optimizeImage(image, sink, plan, {
+    chunkSize: CHUNK,
+    codec: 'zlib',
+    level: 1,
+    tempParent: bench.path,
+  });
+  await using first = await openImage(reference);
+  assert.equal(result.manifest.digest, first.descriptor.digest);
+  assert.deepEqual(complaints(await bench.verify(before, `oci-archive:${path}`, plan)), []);
 });

@@ -57,7 +57,7 @@ export class Workbench implements Disposable {
   async verify(before: string, after: string, plan?: Plan): Promise<VerifyReport> {
     await using original = await openImage(before);
     await using optimized = await openImage(after);
-    return verifyImages(original, optimized, { plan, tempParent: this.path });
+    return await verifyImages(original, optimized, { plan, tempParent: this.path });
   }
 }
 
