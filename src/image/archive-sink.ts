@@ -38,17 +38,17 @@ export async function openArchiveSink(file: string, form: ArchiveForm, fsync: bo
   const staging = makeStaging(temp, fsync);
   let state: 'open' | 'committed' | 'aborted' = 'open';
   return {
-    ...(form.kind === 'docker-archive' ? { losesAnnotations: true } : {}),
+    ...(form.kind === 'docker-archive' ? { losesAnnotations: true, onlyImages: true } : {}),
     createBlob: staging.createBlob,
     copyBlob: staging.copyBlob,
     putBytes: staging.putBytes,
-    async commit(manifest) {
+    async commit(manifest, referrers = []) {
       if (state !== 'open') throw new HotlayerError('HL_ERR_BUG', `commit of an image that was ${state}`);
       await staging.close();
-      await requireBlobs(manifest, staging);
+      for (const one of [manifest, ...referrers]) await requireBlobs(one, staging);
       const archive = join(temp.path, 'archive.tar');
       try {
-        await writeTar(archive, await membersOf(staging, manifest, form));
+        await writeTar(archive, await membersOf(staging, manifest, referrers, form));
         if (fsync) await syncPath(archive);
         await rename(archive, target);
         if (fsync) await syncPath(dirname(target));
@@ -91,21 +91,26 @@ async function archiveTarget(file: string): Promise<string> {
   }
 }
 
-async function membersOf(staging: Staging, manifest: Descriptor, form: ArchiveForm): Promise<Map<string, Content>> {
+async function membersOf(
+  staging: Staging,
+  manifest: Descriptor,
+  referrers: readonly Descriptor[],
+  form: ArchiveForm,
+): Promise<Map<string, Content>> {
   const members = new Map<string, Content>();
   for (const [digest, size] of staging.blobs) {
     members.set(blobPath(digest), { file: join(staging.path, 'blobs', 'sha256', hexOf(digest)), size });
   }
   members.set(LAYOUT_FILE, Buffer.from(LAYOUT_FILE_TEXT));
   if (form.kind === 'oci-archive') {
-    members.set(INDEX_FILE, serialize(newIndex(named(manifest, form.tag))));
+    members.set(INDEX_FILE, serialize(newIndex([named(manifest, form.tag), ...referrers])));
     return members;
   }
   // Since version 25, docker save writes both forms into one file: manifest.json for every docker load, the layout for
   // those that can keep descriptors. Names stand in the index as docker writes them.
   const name = form.name === undefined ? undefined : parseRegistryName(form.name);
   const full = name === undefined ? undefined : formatRegistryName(name);
-  members.set(INDEX_FILE, serialize(newIndex(named(manifest, name?.tag, full))));
+  members.set(INDEX_FILE, serialize(newIndex([named(manifest, name?.tag, full), ...referrers])));
   const bytes = await collect(createReadStream(join(staging.path, blobPath(manifest.digest))));
   const { config, layers } = parseManifest(bytes, `manifest ${manifest.digest}`);
   const image: DockerImage = {

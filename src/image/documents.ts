@@ -80,6 +80,20 @@ export function parseManifest(bytes: Uint8Array, where: string, mediaType?: stri
   return body as unknown as Manifest;
 }
 
+/**
+ * The blobs that any manifest names, an image's or an artifact's: its config, then its layers.
+ * @throws HL_ERR_IMAGE
+ */
+export function blobsOf(bytes: Uint8Array, where: string): [config: Descriptor, ...layers: Descriptor[]] {
+  const body = parseObject(bytes, where);
+  checkKind(body, where, 'manifest', MANIFEST_TYPES);
+  checkDescriptor(body.config, `${where}: config`);
+  const layers: unknown = body.layers ?? [];
+  if (!Array.isArray(layers)) throw bad(where, '"layers" is not an array');
+  for (const [i, layer] of layers.entries()) checkDescriptor(layer, `${where}: layers[${i}]`);
+  return [body.config, ...(layers as Descriptor[])];
+}
+
 /** An image config that belongs to a manifest with `layerCount` layers. @throws HL_ERR_IMAGE */
 export function parseConfig(bytes: Uint8Array, where: string, layerCount: number): ImageConfig {
   const body = parseObject(bytes, where);

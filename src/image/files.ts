@@ -6,6 +6,7 @@ import { join, sep } from 'node:path';
 import { Readable } from 'node:stream';
 import { errnoOf, HotlayerError } from '../errors.js';
 import { KIB } from '../units.js';
+import type { Digest } from './digest.js';
 import type { Descriptor, Index } from './types.js';
 
 export interface Files {
@@ -23,6 +24,8 @@ export interface Files {
   openManifest?(descriptor: Descriptor): Readable;
   /** What the reference led to already, as an index of one entry (registries). Absent: index.json says. */
   readonly index?: Index;
+  /** Manifests that have this one as their subject, where someone keeps a list of them (registries). */
+  referrers?(subject: Digest): Promise<readonly Descriptor[]>;
   /** Idempotent. */
   close(): Promise<void>;
 }

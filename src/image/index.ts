@@ -3,6 +3,7 @@ export * from './digest.js';
 export { serialize } from './documents.js';
 export { sniffCompression } from './media.js';
 export { type OpenImageOptions, openImage } from './open.js';
+export { openIndex } from './open-index.js';
 export { itemsUnder, type PackItem, packLayer } from './pack.js';
 export { formatPlatform, hostPlatform, parsePlatform } from './platform.js';
 export { formatReference, parseReference, type Reference, type ReferenceKind } from './reference.js';

@@ -7,11 +7,12 @@ import { dirname, join, resolve } from 'node:path';
 import { errnoOf, HotlayerError } from '../errors.js';
 import { makeStagingDir, makeTempDir, type TempDir } from '../temp.js';
 import { type Digest, hexOf } from './digest.js';
-import { parseManifest, serialize } from './documents.js';
+import { blobsOf, INDEX_TYPES, MANIFEST_TYPES, parseIndex, serialize } from './documents.js';
 import { type Files, fileError, openDirectory } from './files.js';
 import { blobPath, INDEX_FILE, LAYOUT_FILE, LAYOUT_FILE_TEXT, readLayoutIndex } from './layout.js';
 import { withLock } from './lock.js';
-import { CONTAINERD_NAME, REF_NAME } from './select.js';
+import { isForeign } from './media.js';
+import { CONTAINERD_NAME, isOther, REF_NAME } from './select.js';
 import { makeStaging, type Staging, syncPath, writeSynced } from './staging.js';
 import { type Descriptor, type ImageSink, type Index, MEDIA } from './types.js';
 
@@ -45,14 +46,14 @@ export async function openLayoutSink(directory: string, tag: string | undefined,
       if (existing && (await hasBlob(existing.files, descriptor))) return;
       await staging.copyBlob(descriptor, open);
     },
-    async commit(manifest) {
+    async commit(manifest, referrers = []) {
       if (state !== 'open') throw new HotlayerError('HL_ERR_BUG', `commit of an image that was ${state}`);
       await staging.close();
-      await requireBlobs(manifest, staging, existing?.files);
-      const entry = named(manifest, tag);
+      for (const one of [manifest, ...referrers]) await requireBlobs(one, staging, existing?.files);
+      const entries = [named(manifest, tag), ...referrers];
       try {
-        if (existing || !(await moveIntoPlace(staging, target, entry, fsync))) {
-          await withLock(target, () => mergeInto(staging, target, entry, fsync));
+        if (existing || !(await moveIntoPlace(staging, target, entries, fsync))) {
+          await withLock(target, () => mergeInto(staging, target, entries, fsync));
         }
       } catch (cause) {
         throw fileError(cause, target, 'write');
@@ -79,30 +80,41 @@ export function named(manifest: Descriptor, tag: string | undefined, containerdN
   return Object.keys(annotations).length > 0 ? { ...rest, annotations } : rest;
 }
 
-/** An index.json that has just this entry. */
-export function newIndex(entry: Descriptor): Index {
-  return { schemaVersion: 2, mediaType: MEDIA.index, manifests: [entry] };
+/** An index.json that has just these entries. */
+export function newIndex(entries: readonly Descriptor[]): Index {
+  return { schemaVersion: 2, mediaType: MEDIA.index, manifests: entries };
 }
 
-/** @throws HL_ERR_BUG when the manifest names a blob that was not put */
-export async function requireBlobs(manifest: Descriptor, staging: Staging, existing?: Files): Promise<void> {
-  const missing = (digest: Digest, what: string) =>
-    new HotlayerError('HL_ERR_BUG', `commit of an image whose ${what} ${digest} was not written`);
+/**
+ * All that a manifest or index names, down to the layers, is there.
+ * @throws HL_ERR_BUG naming what was not put
+ */
+export async function requireBlobs(root: Descriptor, staging: Staging, existing?: Files): Promise<void> {
   const files = await openDirectory(staging.path);
   const holder = async (digest: Digest) => {
     if (staging.blobs.has(digest)) return files;
     return existing && (await existing.size(blobPath(digest))) !== undefined ? existing : undefined;
   };
-  const source = await holder(manifest.digest);
-  if (!source) throw missing(manifest.digest, 'manifest');
-  const bytes = await source.head(blobPath(manifest.digest), manifest.size);
-  const { config, layers } = parseManifest(bytes, `manifest ${manifest.digest}`, manifest.mediaType);
-  for (const [what, { digest }] of [
-    ['config', config] as const,
-    ...layers.map((layer, i) => [`layer ${i}`, layer] as const),
-  ]) {
-    if (!(await holder(digest))) throw missing(digest, what);
-  }
+  const visit = async (descriptor: Descriptor, what: string): Promise<void> => {
+    const { digest, mediaType } = descriptor;
+    const source = await holder(digest);
+    if (!source) {
+      // The content of foreign layers is elsewhere on purpose.
+      if (isForeign(mediaType)) return;
+      throw new HotlayerError('HL_ERR_BUG', `commit of an image whose ${what} ${digest} was not written`);
+    }
+    const isIndex = INDEX_TYPES.includes(mediaType);
+    if (!isIndex && !MANIFEST_TYPES.includes(mediaType)) return;
+    const bytes = await source.head(blobPath(digest), descriptor.size);
+    if (isIndex) {
+      for (const inner of parseIndex(bytes, `index ${digest}`, mediaType).manifests) await visit(inner, 'manifest');
+    } else {
+      const [config, ...layers] = blobsOf(bytes, `manifest ${digest}`);
+      await visit(config, 'config');
+      for (const [i, layer] of layers.entries()) await visit(layer, `layer ${i}`);
+    }
+  };
+  await visit(root, 'manifest');
 }
 
 /** The directory when it is there and may be written into: a layout, or empty, or the blobs of one that was never finished. */
@@ -154,10 +166,15 @@ async function hasBlob(files: Files, { digest, size }: Descriptor): Promise<bool
 }
 
 /** @returns false when the target has come to exist meanwhile */
-async function moveIntoPlace(staging: Staging, target: string, entry: Descriptor, fsync: boolean): Promise<boolean> {
+async function moveIntoPlace(
+  staging: Staging,
+  target: string,
+  entries: readonly Descriptor[],
+  fsync: boolean,
+): Promise<boolean> {
   const from = staging.path;
   await writeSynced(join(from, LAYOUT_FILE), Buffer.from(LAYOUT_FILE_TEXT), fsync);
-  await writeSynced(join(from, INDEX_FILE), serialize(newIndex(entry)), fsync);
+  await writeSynced(join(from, INDEX_FILE), serialize(newIndex(entries)), fsync);
   if (fsync) for (const path of [join(from, 'blobs', 'sha256'), join(from, 'blobs'), from]) await syncPath(path);
   try {
     await rename(from, target);
@@ -174,7 +191,12 @@ async function moveIntoPlace(staging: Staging, target: string, entry: Descriptor
 }
 
 /** Under the lock: nobody else changes index.json between our reading and replacing it. */
-async function mergeInto(staging: Staging, target: string, entry: Descriptor, fsync: boolean): Promise<void> {
+async function mergeInto(
+  staging: Staging,
+  target: string,
+  entries: readonly Descriptor[],
+  fsync: boolean,
+): Promise<void> {
   const files = await openDirectory(target);
   const old = (await files.size(INDEX_FILE)) === undefined ? undefined : await readLayoutIndex(files);
   const blobs = join(target, 'blobs', 'sha256');
@@ -191,7 +213,7 @@ async function mergeInto(staging: Staging, target: string, entry: Descriptor, fs
       await writeSynced(join(staging.path, LAYOUT_FILE), Buffer.from(LAYOUT_FILE_TEXT), fsync);
       await rename(join(staging.path, LAYOUT_FILE), join(target, LAYOUT_FILE));
     }
-    await writeSynced(join(staging.path, INDEX_FILE), serialize(withEntry(old, entry)), fsync);
+    await writeSynced(join(staging.path, INDEX_FILE), serialize(withEntries(old, entries)), fsync);
     await rename(join(staging.path, INDEX_FILE), join(target, INDEX_FILE));
   } catch (cause) {
     for (const path of added) await rm(path, { force: true });
@@ -200,14 +222,21 @@ async function mergeInto(staging: Staging, target: string, entry: Descriptor, fs
   if (fsync) await syncPath(target);
 }
 
-/** The index with the entry in place of those of the same name; all others, and their order, stay. */
-export function withEntry(old: Index | undefined, entry: Descriptor): Index {
-  if (!old) return newIndex(entry);
+/**
+ * The index with the image's entry (the first) in place of those of the same name; all others, and their order, stay.
+ * Artifacts without a name are many, and replaced by nobody.
+ */
+export function withEntries(old: Index | undefined, entries: readonly Descriptor[]): Index {
+  const [entry, ...referrers] = entries as [Descriptor, ...Descriptor[]];
+  if (!old) return newIndex(entries);
   const name = entry.annotations?.[REF_NAME];
-  const same = (descriptor: Descriptor) => descriptor.annotations?.[REF_NAME] === name;
+  const same = (descriptor: Descriptor) => !isOther(descriptor) && descriptor.annotations?.[REF_NAME] === name;
   const at = old.manifests.findIndex(same);
   const manifests = old.manifests.filter((descriptor, i) => i === at || !same(descriptor));
   if (at < 0) manifests.push(entry);
   else manifests[manifests.indexOf(old.manifests[at]!)] = entry;
+  for (const referrer of referrers) {
+    if (!manifests.some((descriptor) => descriptor.digest === referrer.digest)) manifests.push(referrer);
+  }
   return { ...old, manifests };
 }

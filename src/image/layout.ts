@@ -74,7 +74,8 @@ export async function readConfig(files: Files, manifest: Manifest): Promise<Imag
 
 const manifestLimit = { bytes: MAX_MANIFEST_BYTES, name: 'MAX_MANIFEST_BYTES' };
 
-async function readManifestBytes(files: Files, descriptor: Descriptor, name: string): Promise<Buffer> {
+/** Any manifest or index, as it is. @throws HL_ERR_NOT_FOUND, HL_ERR_DIGEST, HL_ERR_LIMIT */
+export async function readManifestBytes(files: Files, descriptor: Descriptor, name: string): Promise<Buffer> {
   if (!files.openManifest) return readDocument(files, descriptor, manifestLimit, name);
   const open = () => files.openManifest!(descriptor);
   return readVerified(open, descriptor, manifestLimit, `${files.where}: ${name}`);

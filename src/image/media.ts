@@ -44,13 +44,18 @@ export function layerCompression(descriptor: Descriptor, head: Uint8Array, name:
   const recompress = 'recompress it: skopeo copy --dest-compress-format gzip SOURCE oci:DIR:TAG';
   if (mediaType.endsWith('+encrypted'))
     throw refuse(`is encrypted (${mediaType})`, 'decrypt the image first: skopeo copy --decryption-key …');
-  if (/nondistributable|foreign/.test(mediaType)) {
+  if (isForeign(mediaType)) {
     throw refuse(`is a foreign layer (${mediaType}), whose content is not part of the image`);
   }
   if (!ACCEPTED.includes(mediaType)) throw refuse(`media type ${mediaType} is not that of an image layer`);
   const compression = sniffCompression(head);
   if (compression === 'gzip' || compression === 'zstd' || compression === 'none') return compression;
   throw refuse(`is compressed with ${compression}, though its media type is ${mediaType}`, recompress);
+}
+
+/** Whose content may not be distributed, and is found at the descriptor's `urls` (Windows base layers). */
+export function isForeign(mediaType: string): boolean {
+  return /nondistributable|foreign/.test(mediaType);
 }
 
 /** Docker's media types in OCI terms; others unchanged. */

@@ -47,7 +47,7 @@ export async function openImage(reference: string, options: OpenImageOptions = {
   }
 }
 
-function openFiles(reference: Reference, text: string, options: OpenImageOptions): Promise<Files> {
+export function openFiles(reference: Reference, text: string, options: OpenImageOptions): Promise<Files> {
   switch (reference.kind) {
     case 'registry':
       return openRegistryFiles(reference.name, options.registry ?? {}).catch((error) => {
@@ -65,10 +65,10 @@ function openFiles(reference: Reference, text: string, options: OpenImageOptions
   }
 }
 
-type ImageReference = Exclude<Reference, { kind: 'dir' } | { kind: 'archive' }>;
+export type ImageReference = Exclude<Reference, { kind: 'dir' } | { kind: 'archive' }>;
 
 /** Which kind of archive a bare path names. One that is both is read as docker-archive when the name fits it only. */
-async function kindOf(reference: Reference, files: Files): Promise<ImageReference> {
+export async function kindOf(reference: Reference, files: Files): Promise<ImageReference> {
   if (reference.kind !== 'archive') return reference as ImageReference;
   const { kind: _, ...rest } = reference;
   if ((await files.size(INDEX_FILE)) !== undefined) return { ...rest, kind: 'oci-archive' };
@@ -88,7 +88,8 @@ async function kindOf(reference: Reference, files: Files): Promise<ImageReferenc
   );
 }
 
-async function imageIn(
+/** The image that is meant by a reference to these files; closing it closes them. @throws as openImage */
+export async function imageIn(
   files: Files,
   text: string,
   reference: ImageReference,
@@ -103,6 +104,11 @@ async function imageIn(
   const descriptor = files.index
     ? await selectManifest(files, files.index, platform)
     : await selectManifest(files, await readLayoutIndex(files), { ...platform, ...nameIn(reference) });
+  return imageAt(files, text, descriptor);
+}
+
+/** The image of a manifest; closing it closes the files. @throws as openImage */
+export async function imageAt(files: Files, text: string, descriptor: Descriptor): Promise<Image> {
   const manifest = await readManifest(files, descriptor);
   const config = await readConfig(files, manifest);
   return makeImage(
@@ -114,7 +120,7 @@ async function imageIn(
 }
 
 /** Which entry of index.json is meant. */
-function nameIn(reference: ImageReference): Wanted {
+export function nameIn(reference: ImageReference): Wanted {
   const { tag, digest } = reference as { tag?: string; digest?: Digest };
   return { ...(tag === undefined ? {} : { tag }), ...(digest === undefined ? {} : { digest }) };
 }

@@ -74,7 +74,8 @@ export function tagsOf(index: Index): string[] {
   return [...new Set(names.filter((name) => name !== undefined))];
 }
 
-function byName(files: Files, index: Index, wanted: Wanted): Descriptor[] {
+/** The entries of index.json that are meant. @throws HL_ERR_NOT_FOUND, HL_ERR_USAGE when that is not clear */
+export function byName(files: Files, index: Index, wanted: Wanted): Descriptor[] {
   const all = index.manifests.filter((descriptor) => !isOther(descriptor));
   if (wanted.digest !== undefined) {
     const direct = all.filter((descriptor) => descriptor.digest === wanted.digest);
@@ -155,12 +156,15 @@ async function platformOf(files: Files, descriptor: Descriptor): Promise<Platfor
  * Provenance and SBOM manifests that BuildKit puts beside images (their platform is unknown/unknown), and signatures and
  * other artifacts, whose descriptors say what they are.
  */
-function isOther(descriptor: Descriptor): boolean {
-  const { platform, annotations, artifactType } = descriptor;
+export function isOther(descriptor: Descriptor): boolean {
+  const { artifactType } = descriptor;
+  return isAttestation(descriptor) || (artifactType !== undefined && !CONFIG_TYPES.includes(artifactType));
+}
+
+export function isAttestation({ platform, annotations }: Descriptor): boolean {
   return (
     (platform?.os === 'unknown' && platform.architecture === 'unknown') ||
-    annotations?.['vnd.docker.reference.type'] === 'attestation-manifest' ||
-    (artifactType !== undefined && !CONFIG_TYPES.includes(artifactType))
+    annotations?.['vnd.docker.reference.type'] === 'attestation-manifest'
   );
 }
 

@@ -50,6 +50,7 @@ export interface Index {
   readonly mediaType?: string;
   readonly manifests: readonly Descriptor[];
   readonly annotations?: Readonly<Record<string, string>>;
+  readonly subject?: Descriptor;
 }
 
 /** What a container is started with; every member may be absent. Members that hotlayer does not use are kept as they are. */
@@ -113,6 +114,62 @@ export interface Image extends AsyncDisposable {
   close(): Promise<void>;
 }
 
+/** What an index names besides images, or cannot be read as one. */
+export interface AttestationEntry {
+  readonly kind: 'attestation';
+  readonly descriptor: Descriptor;
+  /** Digest of the manifest it speaks of, as `vnd.docker.reference.digest` says; absent when it does not say. */
+  readonly subject?: Digest;
+}
+
+export interface OtherEntry {
+  /** `other`: an artifact that is no image. `absent`: a manifest that is named, but is not stored there. */
+  readonly kind: 'other' | 'absent';
+  readonly descriptor: Descriptor;
+}
+
+export interface ImageEntry {
+  readonly kind: 'image';
+  readonly descriptor: Descriptor;
+  readonly image: Image;
+}
+
+export type IndexEntry = ImageEntry | AttestationEntry | OtherEntry;
+
+/** A manifest that says of itself, or whose tag says, that it is about another one (SBOM, signature …). */
+export interface Referrer {
+  /** As it stands where it was found. */
+  readonly descriptor: Descriptor;
+  /** Digest of what it is about. */
+  readonly subject: Digest;
+  /** `artifactType` of the manifest, else the media type of its config. */
+  readonly artifactType: string;
+  /** The tag that names the subject (`sha256-HEX.sig`), when that is how it is known. */
+  readonly tag?: string;
+}
+
+/** All that a reference means: an index with all its platforms, or a single image as an index of one. */
+export interface ImageIndex extends AsyncDisposable {
+  /** As the user wrote it. */
+  readonly reference: string;
+  /** Of the index document. Absent: the reference leads to image manifests directly. */
+  readonly descriptor?: Descriptor;
+  /** The index document as it is; its nested indexes are flattened in `entries`. Absent as `descriptor`. */
+  readonly document?: Index;
+  /** In the order of the index, each manifest once. */
+  readonly entries: readonly IndexEntry[];
+  /** Those of `entries`, at least one. They are closed with the index; closing one does nothing. */
+  readonly images: readonly Image[];
+  /** What is stored there about the index or one of its entries. Only what layouts, archives and registries tell. */
+  readonly referrers: readonly Referrer[];
+  /** The bytes of a manifest that an entry or a referrer names, checked against its digest. */
+  readManifest(descriptor: Descriptor): Promise<Buffer>;
+  /** A blob's bytes, not verified. */
+  openBlob(descriptor: Descriptor): Readable;
+  /** Releases files and temporary space. Idempotent. */
+  close(): Promise<void>;
+}
+
 export interface BlobWriter {
   write(chunk: Uint8Array): Promise<void>;
   /** Digest and size of what was written; the blob is now part of the staged image (kept once if it was there already). */
@@ -125,12 +182,17 @@ export interface BlobWriter {
 export interface ImageSink {
   /** True: readers of this form drop the descriptors' annotations, so the image cannot be loaded lazily from it. */
   readonly losesAnnotations?: true;
+  /** True: this form holds one image, not an index. */
+  readonly onlyImages?: true;
   createBlob(): Promise<BlobWriter>;
   /** Takes a blob over unchanged, verified while it is copied. */
   copyBlob(descriptor: Descriptor, open: () => Readable): Promise<void>;
   putBytes(bytes: Uint8Array): Promise<{ digest: Digest; size: number }>;
-  /** Makes the image visible. `manifest` names blobs already put. */
-  commit(manifest: Descriptor): Promise<void>;
+  /**
+   * Makes the image visible. `manifest` names blobs already put; it may be an index.
+   * @param referrers manifests about it, also put already, that are to be found beside it
+   */
+  commit(manifest: Descriptor, referrers?: readonly Descriptor[]): Promise<void>;
   /** Removes everything staged. Idempotent; harmless after `commit`. */
   abort(): Promise<void>;
 }

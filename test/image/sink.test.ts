@@ -17,7 +17,7 @@ import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { type Index, MEDIA, openImage, openSink } from '../../src/image/index.js';
-import { withEntry } from '../../src/image/layout-sink.js';
+import { withEntries } from '../../src/image/layout-sink.js';
 import { buildLayout, digestOf } from '../support/layout.js';
 import { refused } from '../support/refused.js';
 import { file, tarOf } from '../support/tar.js';
@@ -104,8 +104,8 @@ test('names of where the image came from do not follow it', () => {
     annotations: { 'org.opencontainers.image.ref.name': tag },
   });
   const old: Index = { schemaVersion: 2, manifests: [entry('a', 1), entry('b', 2), entry('a', 3)] };
-  assert.deepEqual(withEntry(old, entry('a', 9)).manifests, [entry('a', 9), entry('b', 2)]);
-  assert.deepEqual(withEntry(old, entry('c', 9)).manifests.length, 4);
+  assert.deepEqual(withEntries(old, [entry('a', 9)]).manifests, [entry('a', 9), entry('b', 2)]);
+  assert.deepEqual(withEntries(old, [entry('c', 9)]).manifests.length, 4);
   assert.equal(old.manifests.length, 3);
 });
 

@@ -143,7 +143,7 @@ export async function openRegistrySink(name: RegistryName, options: RegistrySink
       };
       await start(source, mountFrom);
     },
-    async commit(manifest) {
+    async commit(manifest, referrers = []) {
       if (state !== 'open') throw new HotlayerError('HL_ERR_BUG', `commit of an image that was ${state}`);
       if (failure !== undefined) throw failure;
       await staging.close();
@@ -155,6 +155,7 @@ export async function openRegistrySink(name: RegistryName, options: RegistrySink
         );
       }
       await push(manifest, name.tag ?? manifest.digest);
+      for (const referrer of referrers) await push(referrer, referrer.digest);
       state = 'committed';
       await release();
     },
