@@ -1,5 +1,6 @@
 // Everything a command prints. Results go to stdout, narration and progress to stderr; with --json stdout gets
 // exactly one JSON document and nothing else.
+import { writeTo } from '../container/index.js';
 import { type HotlayerError, isHotlayerError } from '../errors.js';
 import { showPath } from '../paths.js';
 
@@ -73,11 +74,11 @@ export class Output {
     process.stderr.write(`${this.paint('yellow', 'warning:', 'err')} ${line}\n`);
   }
 
-  /** Output of the workload, passed through as it comes. Silent with -q. */
-  passThrough(chunk: Uint8Array): void {
-    if (this.quiet) return;
+  /** Output of the workload, passed through as it comes; a promise while stderr is full. Silent with -q. */
+  passThrough(chunk: Uint8Array): Promise<void> | undefined {
+    if (this.quiet) return undefined;
     this.clearProgress();
-    process.stderr.write(chunk);
+    return writeTo(process.stderr, chunk);
   }
 
   /** One line that is overwritten by the next; only on a terminal, at most ten times a second. */

@@ -1,5 +1,6 @@
 // A workload on a root file system that hotlayer serves: what to run, when it is ready, and how it ends.
 
+export { writeTo } from './flow.js';
 export { refuseTakenPorts } from './listening.js';
 export { type GroupEntry, type Identity, type PasswdEntry, parseGroup, parsePasswd, resolveUser } from './passwd.js';
 export { type Check, probeMachine } from './probe.js';

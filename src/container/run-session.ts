@@ -2,9 +2,11 @@
 // sees to it that everything has ended before it returns, whatever happens.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
+import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { HotlayerError } from '../errors.js';
 import { makeTempDir } from '../temp.js';
+import { flow } from './flow.js';
 import { refuseTakenPorts } from './listening.js';
 import { fromPlain, type SessionMessage, type StartMessage } from './messages.js';
 import { parseSignal } from './signals.js';
@@ -55,6 +57,8 @@ class Session {
   #hello = false;
   #earlyText = '';
   #wasKilled = false;
+  #killed = false;
+  readonly #pipes: Readable[] = [];
   readonly #timers = new Set<NodeJS.Timeout>();
 
   constructor(tools: Tools, spec: SessionSpec, dir: string, hooks: SessionHooks) {
@@ -69,7 +73,12 @@ class Session {
     });
     const drained = (['stdout', 'stderr'] as const).map((stream) => {
       const pipe = this.#child[stream]!;
-      pipe.on('data', (chunk: Buffer) => this.#output(chunk, stream, hooks));
+      this.#pipes.push(pipe);
+      flow(
+        pipe,
+        (chunk) => this.#output(chunk, stream, hooks),
+        () => this.#killed,
+      );
       return new Promise((resolve) => pipe.on('close', resolve));
     });
     this.#child.on('message', (message: SessionMessage) => {
@@ -108,11 +117,12 @@ class Session {
     });
   }
 
-  #output(chunk: Buffer, stream: 'stdout' | 'stderr', hooks: SessionHooks): void {
+  #output(chunk: Buffer, stream: 'stdout' | 'stderr', hooks: SessionHooks): unknown {
     const text = stream === 'stderr' || !this.#hello ? chunk.toString('utf8') : '';
     if (!this.#hello) this.#earlyText += text;
     else if (stream === 'stderr' && CHILD_WAS_KILLED.test(text)) this.#wasKilled = true;
-    else hooks.onOutput?.(chunk, stream);
+    else return hooks.onOutput?.(chunk, stream);
+    return undefined;
   }
 
   interrupt(why: string): void {
@@ -129,6 +139,9 @@ class Session {
    * only after all of them have.
    */
   #kill(): void {
+    // From now on the end of the output counts, not whether somebody reads it.
+    this.#killed = true;
+    for (const pipe of this.#pipes) pipe.resume();
     const { pid } = this.#child;
     if (pid === undefined) return;
     const inner = childrenOf(pid);

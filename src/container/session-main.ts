@@ -2,6 +2,7 @@
 // it has started; in a mount namespace of its own, so that its mounts go with it. run-session.ts starts it.
 import { closeSync, readdirSync, readFileSync } from 'node:fs';
 import { HotlayerError } from '../errors.js';
+import { flushed, writeTo } from './flow.js';
 import { type SessionMessage, type StartMessage, toPlain } from './messages.js';
 import { conduct } from './session.js';
 
@@ -47,9 +48,8 @@ process.on('warning', () => {});
 
 process.once('message', async ({ spec, dir }: StartMessage) => {
   try {
-    const result = await conduct(spec, dir, (chunk, stream) => {
-      process[stream].write(chunk);
-    });
+    const result = await conduct(spec, dir, (chunk, stream) => writeTo(process[stream], chunk));
+    await Promise.all([flushed(process.stdout), flushed(process.stderr)]);
     await finish({ type: 'result', result });
   } catch (error) {
     await finish({ type: 'error', error: toPlain(error) });

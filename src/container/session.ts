@@ -4,13 +4,12 @@ import { type Mounted, rawTransport } from '../fuse/index.js';
 import type { Nanos } from '../units.js';
 import { type Namespace, ownNamespace, readIdentity } from './identity.js';
 import { EXEC_FAILED, type LaunchPlan, launchCommand, variableScript } from './launch.js';
-import type { Stream } from './output.js';
 import type { Identity } from './passwd.js';
 import { furnish, type Layout, makeLayout, mountRoot, switchRoot } from './root.js';
 import { runScript, script, shellFor } from './shell.js';
 import { parseSignal } from './signals.js';
 import { findTools, type Tools } from './tools.js';
-import type { SessionResult, SessionSpec } from './types.js';
+import type { OutputHook, SessionResult, SessionSpec } from './types.js';
 import { LONGEST_TIMER_MS, ReadyWatch } from './watch.js';
 import { type Ended, Workload } from './workload.js';
 
@@ -21,11 +20,7 @@ export const DEFAULT_GRACE: Nanos = 5e9;
  * @param dir a directory with a private tmpfs on it
  * @throws HL_ERR_MACHINE, HL_ERR_WORKLOAD, HL_ERR_NOT_FOUND, and whatever the file system module throws
  */
-export async function conduct(
-  spec: SessionSpec,
-  dir: string,
-  onOutput: (chunk: Buffer, stream: Stream) => void,
-): Promise<SessionResult> {
+export async function conduct(spec: SessionSpec, dir: string, onOutput: OutputHook): Promise<SessionResult> {
   process.umask(0o022);
   const tools = findTools();
   const namespace = ownNamespace();
@@ -91,7 +86,7 @@ async function prepare(
   tools: Tools,
   layout: Layout,
   namespace: Namespace,
-  onOutput: (chunk: Buffer, stream: Stream) => void,
+  onOutput: OutputHook,
   onWorkload: (workload: Workload) => void,
 ): Promise<Stage> {
   const { writable, warnings } = await mountRoot(tools, dir, layout, {

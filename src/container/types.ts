@@ -99,8 +99,13 @@ export interface SessionResult {
   readonly fsFaults?: number;
 }
 
+export type OutputHook = (chunk: Buffer, stream: 'stdout' | 'stderr') => unknown;
+
 export interface SessionHooks {
-  /** Every chunk of the workload's output. */
-  onOutput?(chunk: Buffer, stream: 'stdout' | 'stderr'): void;
+  /**
+   * Every chunk of the workload's output. When it returns a promise, no more of this stream is read until that has
+   * settled; a workload that prints on waits in write(2), as it would at a pipe with a slow reader.
+   */
+  onOutput?: OutputHook;
   readonly signal?: AbortSignal;
 }

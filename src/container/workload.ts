@@ -3,10 +3,12 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, constants, openSync, readFileSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { HotlayerError } from '../errors.js';
+import { flow } from './flow.js';
 import { SOCKET } from './launch.js';
 import { Output, type Stream } from './output.js';
 import { warningsIn } from './shell.js';
 import { firstProcessNotices } from './signals.js';
+import type { OutputHook } from './types.js';
 
 export interface Ended {
   readonly at: bigint;
@@ -43,14 +45,9 @@ export class Workload {
 
   /**
    * @param command as launch.ts makes it @param env of its helpers, not of the workload
-   * @param onOutput gets what the workload prints
+   * @param onOutput gets what the workload prints; a promise holds that stream up
    */
-  constructor(
-    command: readonly string[],
-    env: Readonly<Record<string, string>>,
-    pipes: Pipes,
-    onOutput: (chunk: Buffer, stream: Stream) => void,
-  ) {
+  constructor(command: readonly string[], env: Readonly<Record<string, string>>, pipes: Pipes, onOutput: OutputHook) {
     const [program, ...args] = command;
     const stdout = this.#open(pipes.stdout, 'stdout', onOutput);
     const stderr = this.#open(pipes.stderr, 'stderr', onOutput);
@@ -182,15 +179,15 @@ export class Workload {
     }
   }
 
-  #open(path: string, stream: Stream, onOutput: (chunk: Buffer, stream: Stream) => void) {
+  #open(path: string, stream: Stream, onOutput: OutputHook) {
     // The reader first and without waiting; then there is somebody to write to.
     const read = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
     const write = openSync(path, constants.O_WRONLY);
     const socket = new Socket({ fd: read, readable: true, writable: false });
     const drained = new Promise<void>((resolve) => {
-      socket.on('data', (chunk: Buffer) => {
+      flow(socket, (chunk) => {
         this.output.push(chunk, stream);
-        onOutput(chunk, stream);
+        return onOutput(chunk, stream);
       });
       socket.on('error', () => {});
       socket.on('close', () => {

@@ -227,6 +227,45 @@ describe('a session', { skip: lackingSession() }, () => {
     );
   });
 
+  test('output beyond what anybody buffers: all of it, and the workload waits for a slow reader', async () => {
+    const MIB = 1024 * 1024;
+    const bytes = { stdout: 0, stderr: 0 };
+    // No ready rule and no pause: the session ends while the last of it is on its way.
+    const script = 'head -c 40m /dev/zero; head -c 24m /dev/zero >&2';
+    const spec = sessionSpec({ programs: ['head'], config: shell(script) });
+    const ended = await runSession(spec, {
+      onOutput: (chunk, stream) => {
+        bytes[stream] += chunk.length;
+      },
+    });
+    assert.equal(ended.exitCode, 0);
+    assert.deepEqual(bytes, { stdout: 40 * MIB, stderr: 24 * MIB });
+
+    // Whoever reads 0.5 s late keeps the workload from having written it all before.
+    let seen = 0;
+    const late = new Promise<void>((resolve) => setTimeout(resolve, 500));
+    const slow = await runSession(sessionSpec({ programs: ['head'], config: shell('head -c 40m /dev/zero') }), {
+      onOutput: (chunk) => {
+        seen += chunk.length;
+        return late;
+      },
+    });
+    assert.equal(seen, 40 * MIB);
+    assert.ok(slow.endedAt! > 250e6, `the workload ended after ${slow.endedAt} ns`);
+  });
+
+  test('a reader that never comes back: the session can still be ended', async () => {
+    const abort = new AbortController();
+    const session = runSession(sessionSpec({ programs: ['head'], config: shell('head -c 40m /dev/zero') }), {
+      signal: abort.signal,
+      onOutput: () => {
+        setTimeout(() => abort.abort(), 50);
+        return new Promise(() => {});
+      },
+    });
+    await assert.rejects(session, refused('HL_ERR_INTERRUPTED', /interrupted/));
+  });
+
   test('what is wrong with the user is said before anything runs', async () => {
     await assert.rejects(
       run({ config: shell('true', { User: 'ghost' }) }),
