@@ -13,7 +13,8 @@ export function checkImage(before: Image, after: Image, findings: Findings): voi
   findings.same('image', before.config.rootfs.type, after.config.rootfs.type, image('config "rootfs.type" differs'));
   findings.same('image', after.layers.length, after.config.rootfs.diff_ids.length, image('number of diff_ids'));
   compareObjects(before.manifest.annotations ?? {}, after.manifest.annotations ?? {}, 'manifest annotation', findings);
-  findings.same('image', MEDIA.manifest, after.manifest.mediaType, image('media type of the manifest'));
+  const manifestType = after.manifest.mediaType ?? after.descriptor.mediaType;
+  findings.same('image', MEDIA.manifest, manifestType, image('media type of the manifest'));
   const configType = toOciMediaType(before.manifest.config.mediaType);
   findings.same('image', configType, after.manifest.config.mediaType, image('media type of the config'));
   compareObjects(otherMembers(before.manifest), otherMembers(after.manifest), 'manifest member', findings);

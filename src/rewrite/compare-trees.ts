@@ -1,6 +1,7 @@
 // The file system a container sees, before and after: all layers merged, node against node.
 import { comparePaths } from '../paths.js';
 import type { Tree, TreeFile, TreeNode } from '../rootfs/tree.js';
+import type { TarEntry } from '../stargz/tar-entry.js';
 import { xattrDifferences } from './fields.js';
 import type { Findings } from './findings.js';
 
@@ -12,13 +13,13 @@ export interface TreeSide {
 
 /**
  * Adds every difference to `findings`.
- * @param copied paths (with a leading slash) that are hardlinks before and copies after: not one file any more
+ * @param copied entries of the original that are hardlinks there and copies after: not one file any more
  * @returns number of names compared
  */
 export function compareTrees(
   before: TreeSide,
   after: TreeSide,
-  copied: ReadonlySet<string>,
+  copied: ReadonlySet<TarEntry>,
   findings: Findings,
 ): number {
   const a = before.tree.walk();
@@ -59,7 +60,7 @@ function compareNodes(
   after: TreeSide,
   a: TreeFile,
   b: TreeFile,
-  copied: ReadonlySet<string>,
+  copied: ReadonlySet<TarEntry>,
   findings: Findings,
 ): void {
   const where = (what: string) => ({ entry: a.path, message: `merged tree: ${what} differs` });
@@ -86,8 +87,16 @@ function compareNodes(
   const names = before.tree.pathsOf(a.node);
   if (names.length === 1 && !b.node.otherNames) return;
   // Compared once, at the first name.
-  if (names[0] !== a.path || names.some((name) => copied.has(name))) return;
+  if (names[0] !== a.path || isCopied(a.node, copied)) return;
   findings.same('files', names.sort(), after.tree.pathsOf(b.node).sort(), where('set of hardlinked names'));
+}
+
+function isCopied(node: TreeNode, copied: ReadonlySet<TarEntry>): boolean {
+  const places = [{ parent: node.parent, name: node.name }, ...(node.otherNames ?? [])];
+  return places.some(({ parent, name }) => {
+    const link = parent?.links?.get(name);
+    return link !== undefined && copied.has(link.entry);
+  });
 }
 
 function digestOf(side: TreeSide, file: TreeFile): string | undefined {

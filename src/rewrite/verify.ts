@@ -80,8 +80,8 @@ interface LayerPair {
   readonly before: Remembered;
   /** Absent when the optimized layer is missing or cannot be read. */
   readonly after?: Remembered;
-  /** Paths that were hardlinks and are copies. */
-  readonly copied: readonly string[];
+  /** Entries that were hardlinks and are copies. */
+  readonly copied: readonly TarEntry[];
 }
 
 interface Remembered {
@@ -127,7 +127,7 @@ async function verifyLayer(
     // Later layers' links may name any file of this one, when its tar is gone.
     for (const entry of entries) if (entry.type === 'reg') contentDigest(before, entry);
     progress('compare')(1, 1);
-    const copied = [...links.copies.keys()].map((i) => `/${entries[i]!.path}`);
+    const copied = [...links.copies.keys()].map((i) => entries[i]!);
     const remembered = after && { entries: withoutReserved(after.entries), digests: after.digests };
     return { before: { entries, digests: before.digests }, ...(remembered && { after: remembered }), copied };
   } finally {
