@@ -3,11 +3,19 @@
 import { spawn } from 'node:child_process';
 import { errnoOf, HotlayerError } from '../errors.js';
 
-/** Milliseconds to wait for whoever holds the lock; it is held for some renames only. */
+/** Milliseconds to wait for whoever holds the lock: sinks hold it for some renames only. */
 const LOCK_TIMEOUT = 60_000;
 
-/** Runs `work` while no other hotlayer process has the lock on `directory`. @throws HL_ERR_MACHINE without flock(1), HL_ERR_IO */
-export async function withLock<T>(directory: string, work: () => Promise<T>): Promise<T> {
+/**
+ * Runs `work` while no other hotlayer process has the lock on `directory`.
+ * @param timeout ms to wait for the lock
+ * @throws HL_ERR_MACHINE without flock(1), HL_ERR_IO
+ */
+export async function withLock<T>(
+  directory: string,
+  work: () => Promise<T>,
+  timeout: number = LOCK_TIMEOUT,
+): Promise<T> {
   // Detached: a Ctrl-C in the terminal must not take the lock away while we finish.
   const holder = spawn('flock', ['-x', directory, 'sh', '-c', 'echo locked; exec cat >/dev/null'], {
     detached: true,
@@ -19,8 +27,8 @@ export async function withLock<T>(directory: string, work: () => Promise<T>): Pr
       let complaint = '';
       const timer = setTimeout(() => {
         holder.kill();
-        reject(failed(`it was still held by another process after ${LOCK_TIMEOUT / 1000} s`));
-      }, LOCK_TIMEOUT);
+        reject(failed(`it was still held by another process after ${timeout / 1000} s`));
+      }, timeout);
       const failed = (why: string) =>
         new HotlayerError('HL_ERR_IO', `cannot lock ${directory}: ${why}`, { context: { file: directory } });
       holder.stdin.on('error', () => {});

@@ -1,0 +1,92 @@
+// What the tests with the real client share: a lab (registry and cold clients) with its images, and an image as one
+// client saw it.
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import type { Plan, Profile } from '../../../src/analyze/types.js';
+import type { OptimizeResult } from '../../../src/rewrite/optimize.js';
+import { makeTempDir, type TempDir } from '../../../src/temp.js';
+import { type ClientOptions, LazyClient } from '../../support/lab/client.js';
+import { Registry } from '../../support/lab/registry.js';
+import { documentOf, expectCli } from '../cli.js';
+
+export class Workbench implements AsyncDisposable {
+  private started = 0;
+
+  private constructor(
+    private readonly temp: TempDir,
+    readonly registry: Registry,
+  ) {}
+
+  static async open(): Promise<Workbench> {
+    const temp = makeTempDir(undefined, 'hl-lab');
+    try {
+      return new Workbench(temp, await Registry.start(join(temp.path, 'registry')));
+    } catch (error) {
+      temp.remove();
+      throw error;
+    }
+  }
+
+  /** A path in the lab's directory. */
+  at(name: string): string {
+    return join(this.temp.path, name);
+  }
+
+  /** A client that has seen nothing yet; the caller closes it. */
+  client(options?: ClientOptions): Promise<LazyClient> {
+    this.started += 1;
+    return LazyClient.start(this.at(`client-${this.started}`), options);
+  }
+
+  /** Pushes an image of a layout. @returns the reference for clients */
+  push(source: string, name: string): string {
+    this.registry.push(source, name);
+    return `${this.registry.host}/${name}`;
+  }
+
+  async close(): Promise<void> {
+    await this.registry.close();
+    this.temp.remove();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+export interface Optimized {
+  readonly plan: Plan;
+  readonly result: OptimizeResult;
+}
+
+/** `hotlayer profile`, one run: what is hot does not depend on how often it was seen. */
+export async function profile(source: string, file: string, args: readonly string[] = []): Promise<Profile> {
+  const argv = ['profile', source, '--runs', '1', '--json', '-o', file, ...args];
+  const made = documentOf<Profile>(await expectCli(0, argv));
+  assert.equal(made.complete, true);
+  return made;
+}
+
+export async function optimize(source: string, target: string, args: readonly string[]): Promise<Optimized> {
+  return documentOf<Optimized>(await expectCli(0, ['optimize', source, target, '--json', ...args]));
+}
+
+/** What the client should fetch before the start, by the layer's digest: up to each landmark. */
+export function expectedPrefetch(result: OptimizeResult): Map<string, number> {
+  const hot = result.layers.filter((layer) => layer.landmark === 'prefetch');
+  return new Map(hot.map((layer) => [layer.digest, layer.prefetchBytes]));
+}
+
+/** Every layer was mounted lazily: from the log, because containerd pulls what is refused without a word. */
+export function assertAllLazy(client: LazyClient, layers: number): void {
+  const { accepted, refused, failedPrefetches } = client.log();
+  assert.deepEqual({ accepted, refused, failedPrefetches }, { accepted: layers, refused: [], failedPrefetches: [] });
+}
+
+export function assertForetold(
+  misses: number,
+  { least, most }: { readonly least: number; readonly most: number },
+): void {
+  assert.ok(least > 0, 'something has to be left to fetch');
+  assert.ok(misses >= least && misses <= most, `${misses} chunks fetched on demand, foretold were ${least} to ${most}`);
+}

@@ -1,0 +1,166 @@
+// A place for daemons that cannot leave anything behind: a pid and a mount namespace of their own, held by a process
+// that reads a pipe of ours. When the pipe closes, because we closed it or because we were killed, the kernel kills
+// every process inside, whatever they forked, and their mounts go with the namespace. Needs root.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { closeSync, openSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+/**
+ * The first process of the pid namespace. It ignores SIGCHLD, so that the kernel reaps what is orphaned to it; and it
+ * hides the machine's /run, where containerd's shims and runc keep sockets and state under fixed names.
+ */
+const KEEPER = 'mount -t tmpfs -o mode=755 tmpfs /run && echo ready && exec env --ignore-signal=CHLD cat >/dev/null';
+const UNSHARE = ['--mount', '--propagation', 'private', '--pid', '--fork', '--kill-child', '--mount-proc'];
+
+export interface CommandOptions {
+  readonly env?: Readonly<Record<string, string>>;
+  /** ms. Default 60 s; when it is over the command fails, and what it started lives on until the capsule closes. */
+  readonly timeout?: number;
+}
+
+export interface CommandResult {
+  readonly status: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export class Capsule implements AsyncDisposable {
+  private readonly ended: Promise<void>;
+
+  private constructor(
+    private readonly keeper: ChildProcess,
+    /** Of the namespace's first process, as seen from outside. */
+    private readonly init: number,
+    /** TMPDIR and home of everything that runs inside. */
+    readonly directory: string,
+  ) {
+    this.ended = new Promise((resolve) => {
+      if (keeper.exitCode !== null || keeper.signalCode !== null) resolve();
+      else keeper.once('exit', () => resolve());
+    });
+  }
+
+  /** @param directory exists; the caller removes it after `close` */
+  static async open(directory: string): Promise<Capsule> {
+    const keeper = spawn('unshare', [...UNSHARE, '--', 'sh', '-c', KEEPER], {
+      cwd: '/',
+      stdio: ['pipe', 'pipe', 'pipe'],
+      // A Ctrl-C in the terminal is for us: we close the pipe when we are done.
+      detached: true,
+    });
+    let complaint = '';
+    keeper.stderr.on('data', (chunk) => {
+      complaint += chunk;
+    });
+    keeper.stdin.on('error', () => {});
+    await new Promise<void>((resolve, reject) => {
+      keeper.stdout.once('data', () => resolve());
+      keeper.once('error', reject);
+      keeper.once('exit', (status) => reject(new Error(`no namespaces for the lab: ${complaint.trim() || status}`)));
+    });
+    const children = readFileSync(`/proc/${keeper.pid}/task/${keeper.pid}/children`, 'utf8');
+    return new Capsule(keeper, Number.parseInt(children, 10), directory);
+  }
+
+  /** The command as it has to be started from outside. */
+  wrap(argv: readonly string[]): [string, ...string[]] {
+    return ['nsenter', '--target', String(this.init), '--mount', '--pid', '--', ...argv];
+  }
+
+  /** Starts a daemon inside; what it says is appended to `NAME.log` in the capsule's directory. */
+  daemon(name: string, argv: readonly string[]): Daemon {
+    const log = join(this.directory, `${name}.log`);
+    const [program, ...args] = this.wrap(argv);
+    const fd = openSync(log, 'a', 0o600);
+    try {
+      const child = spawn(program, args, {
+        cwd: this.directory,
+        env: this.environment(),
+        stdio: ['ignore', fd, fd],
+        detached: true,
+      });
+      return new Daemon(name, child, log);
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  /** Starts a command inside, its output in pipes. */
+  start(argv: readonly string[], options: CommandOptions = {}): ChildProcess {
+    const [program, ...args] = this.wrap(argv);
+    return spawn(program, args, {
+      cwd: this.directory,
+      env: this.environment(options.env),
+      stdio: ['ignore', 'pipe', 'pipe'],
+      timeout: options.timeout ?? 60_000,
+      killSignal: 'SIGKILL',
+    });
+  }
+
+  run(argv: readonly string[], options: CommandOptions = {}): Promise<CommandResult> {
+    const child = this.start(argv, options);
+    return new Promise((resolve, reject) => {
+      let stdout = '';
+      let stderr = '';
+      child.stdout!.setEncoding('utf8').on('data', (text) => {
+        stdout += text;
+      });
+      child.stderr!.setEncoding('utf8').on('data', (text) => {
+        stderr += text;
+      });
+      child.once('error', reject);
+      child.once('close', (status, signal) => resolve({ status, signal, stdout, stderr }));
+    });
+  }
+
+  /** The stdout of a command that must succeed. */
+  async output(argv: readonly string[], options: CommandOptions = {}): Promise<string> {
+    const { status, stdout, stderr } = await this.run(argv, options);
+    if (status !== 0) throw new Error(`${argv.join(' ')}: status ${status}\n${stderr}${stdout}`);
+    return stdout;
+  }
+
+  private environment(more: Readonly<Record<string, string>> = {}): NodeJS.ProcessEnv {
+    const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+    return { PATH, HOME: this.directory, TMPDIR: this.directory, LC_ALL: 'C', ...more };
+  }
+
+  /** Kills everything inside and waits until it is gone. Idempotent. */
+  async close(): Promise<void> {
+    this.keeper.stdin?.destroy();
+    await this.ended;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+export class Daemon {
+  private failure: Error | undefined;
+
+  constructor(
+    readonly name: string,
+    private readonly child: ChildProcess,
+    readonly log: string,
+  ) {
+    child.once('error', (error) => {
+      this.failure = error;
+    });
+  }
+
+  /** Polls until `ready` says so. @throws with the end of the log when the daemon ends before, or after 30 s */
+  async until(ready: () => boolean | Promise<boolean>): Promise<void> {
+    const end = Date.now() + 30_000;
+    for (;;) {
+      if (await ready()) return;
+      const ended = this.failure ?? this.child.exitCode ?? this.child.signalCode;
+      if (ended !== null || Date.now() > end) {
+        const tail = readFileSync(this.log, 'utf8').split('\n').slice(-20).join('\n');
+        throw new Error(`${this.name} ${ended === null ? 'is not ready after 30 s' : `ended: ${ended}`}\n${tail}`);
+      }
+      await new Promise((resolve) => setTimeout(resolve, 25));
+    }
+  }
+}

@@ -1,0 +1,62 @@
+// Debian's docker-registry on a free port of loopback, with its storage in the lab's directory.
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { command } from '../mount.js';
+import { Capsule } from './capsule.js';
+
+export class Registry implements AsyncDisposable {
+  private constructor(
+    private readonly capsule: Capsule,
+    readonly port: number,
+  ) {}
+
+  /** @param directory is made; the caller removes it after `close` */
+  static async start(directory: string): Promise<Registry> {
+    mkdirSync(join(directory, 'storage'), { recursive: true });
+    const config = join(directory, 'registry.yml');
+    const settings = {
+      version: '0.1',
+      log: { level: 'info', formatter: 'json', accesslog: { disabled: true } },
+      storage: { filesystem: { rootdirectory: join(directory, 'storage') }, delete: { enabled: true } },
+      http: { addr: '127.0.0.1:0' },
+    };
+    writeFileSync(config, JSON.stringify(settings)); // JSON is YAML
+    const capsule = await Capsule.open(directory);
+    try {
+      const daemon = capsule.daemon('registry', ['docker-registry', 'serve', config]);
+      let port = 0;
+      await daemon.until(() => {
+        port = Number(/listening on 127\.0\.0\.1:(\d+)/.exec(readFileSync(daemon.log, 'utf8'))?.[1] ?? 0);
+        return port > 0;
+      });
+      return new Registry(capsule, port);
+    } catch (error) {
+      await capsule.close();
+      throw error;
+    }
+  }
+
+  get host(): string {
+    return `127.0.0.1:${this.port}`;
+  }
+
+  /**
+   * Pushes with skopeo, digests and annotations kept.
+   * @param source as skopeo says it: `oci:DIR:TAG`
+   * @param name `REPOSITORY:TAG`
+   */
+  push(source: string, name: string): void {
+    const target = `docker://${this.host}/${name}`;
+    const args = ['--insecure-policy', 'copy', '-q', '--preserve-digests', '--dest-tls-verify=false', source, target];
+    const { status, stderr } = command('skopeo', args);
+    if (status !== 0) throw new Error(`skopeo copy ${source} ${target}: status ${status}\n${stderr}`);
+  }
+
+  close(): Promise<void> {
+    return this.capsule.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
