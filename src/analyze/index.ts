@@ -1,4 +1,5 @@
 // Traces → profile → ranking → plan, and the files that hold them.
+export { type Carried, type Coverage, carryProfile, counterparts } from './carry.js';
 export { mergeProfiles } from './merge.js';
 export {
   DEFAULT_CHUNK_SIZE,
