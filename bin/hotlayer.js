@@ -1,2 +1,3 @@
-#!/usr/bin/env node
+#!/bin/sh
+':' //; exec node -- "$0" "$@" # JavaScript from the next line on. "--" keeps Node from taking our --env-file for its own.
 import '../dist/src/cli/main.js';

@@ -18,9 +18,10 @@ const ALIASES: Record<string, readonly [string, string?]> = {
 /** The variant that is meant when none is written. */
 const DEFAULT_VARIANT: Record<string, string> = { arm64: 'v8', arm: 'v7', amd64: 'v1' };
 
-/** `linux/arm64/v8`, `linux/amd64`, or `arm64` (linux is meant). @throws HL_ERR_USAGE */
+/** `linux/arm64/v8`, `linux/amd64`, `arm64` (linux is meant), `linux` (this machine's architecture is meant). @throws HL_ERR_USAGE */
 export function parsePlatform(text: string): Platform {
   const parts = text.toLowerCase().split('/');
+  if (parts.length === 1 && parts[0] === 'linux') return hostPlatform();
   if (parts.length === 1) parts.unshift('linux');
   const [os, written, variant] = parts;
   if (parts.length > 3 || !os || !written || variant === '' || !/^[a-z0-9._/-]+$/.test(parts.join('/'))) {

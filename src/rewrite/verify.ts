@@ -2,6 +2,7 @@
 // whatever a writer recorded (TOC, annotations, diff_ids) is a claim that is held against them. All mismatches are
 // collected; only an original that is broken itself, or an interrupt, ends the work early.
 import type { Plan } from '../analyze/types.js';
+import { withContext } from '../errors.js';
 import type { Image, Layer } from '../image/types.js';
 import { mergeLayers } from '../rootfs/merge.js';
 import { type SpooledLayer, spoolLayer } from '../stargz/spool.js';
@@ -69,6 +70,8 @@ export async function verifyImages(
       pairs.push(await verifyLayer(layer, optimized.layers[layer.index], pairs, temp.path, options, findings, totals));
     }
     if (pairs.every((pair) => pair.after)) totals.names = compareMerged(pairs, findings);
+  } catch (error) {
+    throw withContext(error, { image: original.reference });
   } finally {
     temp.remove();
   }

@@ -1,5 +1,6 @@
 // An image with all its layers uncompressed and indexed, and the tree they make: what tracing, planning, rewriting and
 // verifying start from. Made once, shared by all of them.
+import { withContext } from '../errors.js';
 import type { Image } from '../image/types.js';
 import { type SpooledLayer, spoolLayer } from '../stargz/spool.js';
 import { makeTempDir } from '../temp.js';
@@ -51,6 +52,6 @@ export async function spoolImage(image: Image, options: SpoolImageOptions = {}):
     };
   } catch (error) {
     close();
-    throw error;
+    throw withContext(error, { image: image.reference });
   }
 }

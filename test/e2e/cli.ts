@@ -2,7 +2,7 @@
 // variables, terminal or config files reaches it.
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
-import { resolve } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { probeFuse } from '../../src/fuse/index.js';
 
@@ -15,7 +15,7 @@ export interface CliOptions {
   readonly cwd?: string;
   /** Added to PATH and HOME. */
   readonly env?: Readonly<Record<string, string>>;
-  /** Words before `node bin/hotlayer.js …`: `unshare …` and the like. */
+  /** Words before `bin/hotlayer.js …`: `unshare …` and the like. */
   readonly through?: readonly string[];
   /** True: a process group of its own. */
   readonly detached?: boolean;
@@ -42,11 +42,11 @@ export interface RunningCli {
 }
 
 export function startCli(args: readonly string[], options: CliOptions = {}): RunningCli {
-  const [program, ...rest] = [...(options.through ?? []), process.execPath, BIN, ...args];
+  const [program, ...rest] = [...(options.through ?? []), BIN, ...args];
   const { PATH = '/usr/bin:/bin', HOME = '/' } = process.env;
   const child = spawn(program!, rest, {
     cwd: options.cwd ?? '/',
-    env: { PATH, HOME, ...options.env },
+    env: { PATH: `${dirname(process.execPath)}:${PATH}`, HOME, ...options.env },
     stdio: ['ignore', 'pipe', 'pipe'],
     detached: options.detached ?? false,
     timeout: options.timeout ?? 60_000,
