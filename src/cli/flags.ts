@@ -1,6 +1,7 @@
 // Flags that several commands share, each defined once. A flag may also be set by the environment
 // (HOTLAYER_ + its long name, dashes as underscores) or the config file; precedence: flag, environment, file, default.
 import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { parseEnvFile } from '../container/process-spec.js';
 import { HotlayerError } from '../errors.js';
@@ -145,6 +146,7 @@ export function readEnvFiles(files: readonly string[] = []): string[] {
   });
 }
 
+/** Sources as absolute paths: the session has a working directory of its own. @throws HL_ERR_USAGE */
 export function readBinds(
   mounts: readonly string[] = [],
 ): { source: string; destination: string; readonly: boolean }[] {
@@ -155,6 +157,6 @@ export function readBinds(
         hint: 'DST is an absolute path in the container: -v ./data:/data:ro',
       });
     }
-    return { source: match[1]!, destination: match[2]!, readonly: match[3] === 'ro' };
+    return { source: resolve(match[1]!), destination: match[2]!, readonly: match[3] === 'ro' };
   });
 }

@@ -113,7 +113,10 @@ export class Output {
           `${JSON.stringify({ error: { code, message, hint, context, exitCode } }, undefined, 2)}\n`,
         );
       }
-      process.stderr.write(`${this.paint('red', 'error:', 'err')} ${error.message} (${error.code})\n`);
+      // A message of several lines ends in what the workload said last.
+      const [first, ...rest] = error.message.split('\n');
+      process.stderr.write(`${this.paint('red', 'error:', 'err')} ${first} (${error.code})\n`);
+      for (const line of rest) process.stderr.write(`${line}\n`);
       for (const line of whereLines(error)) process.stderr.write(`  ${line}\n`);
       if (error.hint) process.stderr.write(`  Try: ${error.hint}\n`);
       if (this.verbose) process.stderr.write(`${error.stack ?? ''}\n`);

@@ -34,7 +34,9 @@ export function addProfile(program: Command, register: Register): void {
     await writeProfile(file, profile);
     context.out.document(profile);
     showProfile(context.out, profile);
-    context.out.note(`\nWrote ${file} (${profile.runs.length} runs, ${formatCount(profile.files.length)} paths).`);
+    context.out.note(
+      `\nWrote ${file} (${profile.runs.length} run${profile.runs.length === 1 ? '' : 's'}, ${formatCount(profile.files.length)} paths).`,
+    );
     if (!image!.startsWith('dir:')) context.out.note(`Next: hotlayer optimize ${image} TARGET -p ${file}`);
     return EXIT.ok;
   });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import { Command } from 'commander';
 import { applyConfigFile, editDistance } from '../../src/cli/config.js';
@@ -109,7 +109,7 @@ test('environment files, one after the other', () => {
 
 test('binds', () => {
   assert.deepEqual(readBinds(['./a:/b', '/c:/d:ro']), [
-    { source: './a', destination: '/b', readonly: false },
+    { source: resolve('a'), destination: '/b', readonly: false },
     { source: '/c', destination: '/d', readonly: true },
   ]);
   for (const bad of ['a', 'a:b', 'a:/b:rx']) assert.throws(() => readBinds([bad]), HotlayerError);

@@ -2,7 +2,8 @@
 // merged /usr (symlinked directories), a file that is replaced, one that is removed, an opaque directory, hardlinks in a
 // layer and across layers, a user by name.
 import { execFileSync } from 'node:child_process';
-import { readFileSync, realpathSync } from 'node:fs';
+import { chmodSync, constants, copyFileSync, mkdirSync, readFileSync, realpathSync, symlinkSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import { which } from '../support/host-root.js';
 import { type BuiltLayout, buildLayout, type LayoutSpec } from '../support/layout.js';
 import { dir, file, hardlink, opaque, symlink, tarOf, whiteout } from '../support/tar.js';
@@ -32,14 +33,34 @@ function merged(path: string): string {
   return path.replace(/^\/(?:usr\/)?/, 'usr/');
 }
 
-/** Path in the image → file of this machine. */
-export const PROGRAMS: ReadonlyMap<string, string> = new Map(
-  ['sh', 'cat', 'sleep'].flatMap((name) => {
-    const from = realpathSync(which(name));
-    const own: [string, string] = [`usr/bin/${name}`, from];
+/** Path in an image → file of this machine, for programs (names or absolute paths) and what they need. */
+export function programFiles(programs: readonly string[]): Map<string, string> {
+  const files = programs.flatMap((program) => {
+    const from = realpathSync(program.startsWith('/') ? program : which(program));
+    const own: [string, string] = [`usr/bin/${basename(program)}`, from];
     return [own, ...libraries(from).map((path): [string, string] => [merged(path), realpathSync(path)])];
-  }),
-);
+  });
+  return new Map(files);
+}
+
+/** Makes a root file system of them in a directory: a merged /usr, as the image has it. */
+export function writeRoot(directory: string, programs: readonly string[]): void {
+  const files = programFiles(programs);
+  for (const [path, from] of files) {
+    mkdirSync(dirname(join(directory, path)), { recursive: true });
+    copyFileSync(from, join(directory, path), constants.COPYFILE_FICLONE);
+    chmodSync(join(directory, path), 0o755);
+  }
+  for (const top of topsOf(files.keys())) symlinkSync(`usr/${top}`, join(directory, top));
+  chmodSync(directory, 0o755);
+}
+
+/** bin, lib, lib64: what lies directly below usr. */
+function topsOf(paths: Iterable<string>): string[] {
+  return [...new Set([...paths].map((path) => path.split('/')[1]!))].sort();
+}
+
+const PROGRAMS = programFiles(['sh', 'cat', 'sleep']);
 
 /** Absolute paths in the image of what a program needs to start: itself, its loader and its libraries. */
 export function needs(name: string): string[] {
@@ -84,10 +105,9 @@ export function noise(size: number, seed = 1): Buffer {
 /** Uncompressed tars, lowest first. */
 export function sampleLayers(): Buffer[] {
   const paths = [...PROGRAMS.keys()];
-  const tops = [...new Set(paths.map((path) => path.split('/')[1]!))].sort();
   const base = tarOf(
     ...parents(paths).map((name) => dir(name)),
-    ...tops.map((name) => symlink(name, `usr/${name}`)),
+    ...topsOf(paths).map((name) => symlink(name, `usr/${name}`)),
     ...[...PROGRAMS].map(([path, from]) => file(path, readFileSync(from), EXECUTABLE)),
     dir('etc/'),
     file('etc/passwd', PASSWD),

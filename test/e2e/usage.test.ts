@@ -41,7 +41,6 @@ describe('2: a wrong command line', () => {
     ['not a platform', ['inspect', 'oci:image', '--platform', 'linux/'], /"linux\/" is not a platform/, /linux\/amd64/],
     ['--plan with --profile', [...OPTIMIZE, '--plan', 'plan.json', '-p', 'p.json'], /--plan and --profile exclude/],
     ['--env-file that is not there', ['profile', 'oci:image', '--env-file', 'none.env'], /none\.env/],
-    ['a registry', ['inspect', 'example.org/app:1'], /registries/, /skopeo copy/],
     ['a root file system as target', ['optimize', 'oci:image', 'dir:out', '--no-profile'], /root file system/],
     ['a target that is something else', ['optimize', 'oci:image', 'oci:tmp/..', '--no-profile'], /not an OCI layout/],
   ];
