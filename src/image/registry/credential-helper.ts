@@ -69,9 +69,10 @@ function run(
     const child = spawn(program, ['get'], {
       env: options.env as NodeJS.ProcessEnv,
       stdio: ['pipe', 'pipe', 'pipe'],
-      timeout: TIMEOUT_MS,
       ...(options.signal ? { signal: options.signal } : {}),
     });
+    // Not spawn's own time-out: its timer stays when the program is not found.
+    const timer = setTimeout(() => child.kill('SIGKILL'), TIMEOUT_MS);
     const said = { stdout: '', stderr: '' };
     for (const stream of ['stdout', 'stderr'] as const) {
       child[stream].setEncoding('utf8');
@@ -80,8 +81,14 @@ function run(
         if (said[stream].length > MAX_OUTPUT) child.kill('SIGKILL');
       });
     }
-    child.on('error', reject);
-    child.on('close', (status) => resolve({ status, ...said }));
+    child.on('error', (cause) => {
+      clearTimeout(timer);
+      reject(cause);
+    });
+    child.on('close', (status) => {
+      clearTimeout(timer);
+      resolve({ status, ...said });
+    });
     // A helper that does not read its input closes the pipe; its answer says the rest.
     child.stdin.on('error', () => {});
     child.stdin.end(`${input}\n`);
