@@ -15,6 +15,8 @@ export interface GlobalFlags {
   progress?: boolean;
   tmpdir?: string;
   config?: string;
+  plainHttp?: boolean;
+  caFile?: string;
 }
 
 /** The environment variable of a flag: `--chunk-size` → HOTLAYER_CHUNK_SIZE. */
@@ -74,6 +76,13 @@ export function addGlobalOptions(command: Command): void {
     );
 }
 
+/** For every command that takes the name of an image. */
+export function addRegistryOptions(command: Command): void {
+  command
+    .addOption(flag('--plain-http', 'speak http, not https, with registries (default: on the loopback interface only)'))
+    .addOption(flag('--ca-file <file>', 'certificate authorities (PEM) to trust in registries besides the usual ones'));
+}
+
 export interface PlatformFlags {
   platform?: string;
 }
@@ -82,6 +91,7 @@ export function addPlatformOption(command: Command): void {
   command.addOption(
     flag('--platform <os/arch[/variant]>', 'which image of a multi-platform index (default: this machine)'),
   );
+  addRegistryOptions(command);
 }
 
 /** How the workload is started and watched; the same for `profile`, for `optimize -- CMD` and for `demo`. */

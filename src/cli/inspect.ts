@@ -16,7 +16,7 @@ import { formatBytes, formatCount, formatShare } from '../units.js';
 import { addPlatformOption, flag, type GlobalFlags, type PlatformFlags } from './flags.js';
 import type { Register } from './main.js';
 import type { Output } from './output.js';
-import { tempParentOf } from './profiling.js';
+import { openingOf, tempParentOf } from './profiling.js';
 import { bar, table } from './table.js';
 
 interface InspectFlags extends GlobalFlags, PlatformFlags {
@@ -41,10 +41,7 @@ export function addInspect(program: Command, register: Register): void {
       return EXIT.ok;
     }
     const profile = flags.profile === undefined ? undefined : await readProfile(flags.profile);
-    await using image = await openImage(subject!, {
-      ...(flags.platform ? { platform: flags.platform } : {}),
-      ...tempParentOf(context),
-    });
+    await using image = await openImage(subject!, openingOf(context, flags));
     const inspection = await inspectImage(image, { ...options, ...(profile ? { profile } : {}) });
     out.document(inspection);
     showInspection(out, inspection);

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError, type Option } from 'commander';
 import { EXIT, HotlayerError, isHotlayerError } from '../errors.js';
+import type { RegistryOptions } from '../image/index.js';
 import { applyConfigFile } from './config.js';
 import { addDemo } from './demo.js';
 import { addDoctor } from './doctor.js';
@@ -19,6 +20,8 @@ export interface CommandContext {
   readonly signal: AbortSignal;
   /** Parent of temporary directories; absent: beside the target, else $TMPDIR. */
   readonly tmpdir?: string;
+  /** How registries are reached. */
+  readonly registry: RegistryOptions;
 }
 
 /** What a command's module hands to `register`: does the work, returns the exit status. */
@@ -75,7 +78,17 @@ async function main(argv: readonly string[]): Promise<number> {
       const flags = command.opts<GlobalFlags>();
       const operands = (command.processedArgs as unknown[]).flat().filter((a): a is string => typeof a === 'string');
       out = new Output(flags);
-      const context: CommandContext = { out, signal: abort.signal, ...(flags.tmpdir ? { tmpdir: flags.tmpdir } : {}) };
+      const { signal } = abort;
+      const context: CommandContext = {
+        out,
+        signal,
+        ...(flags.tmpdir ? { tmpdir: flags.tmpdir } : {}),
+        registry: {
+          signal,
+          ...(flags.plainHttp ? { plainHttp: true } : {}),
+          ...(flags.caFile ? { caFile: flags.caFile } : {}),
+        },
+      };
       status = await action(context, operands, command.opts() as never);
     });
   };

@@ -7,7 +7,7 @@ import { touchedFiles } from '../analyze/policy.js';
 import { readPlan, readProfile, writePlan } from '../analyze/saved.js';
 import type { Plan, Profile } from '../analyze/types.js';
 import { EXIT, HotlayerError } from '../errors.js';
-import { openImage, openSink } from '../image/index.js';
+import { type OpenSinkOptions, openImage, openSink } from '../image/index.js';
 import { showPath } from '../paths.js';
 import { type OptimizeResult, optimizeImage } from '../rewrite/optimize.js';
 import { type SpooledImage, spoolImage } from '../rootfs/spooled-image.js';
@@ -16,7 +16,7 @@ import { formatBytes, formatCount, formatNanos } from '../units.js';
 import { addWorkloadOptions, collect, flag, type GlobalFlags, size, type WorkloadFlags, wholeNumber } from './flags.js';
 import type { CommandContext, Register } from './main.js';
 import type { Output } from './output.js';
-import { profileSpooled, tempParentOf } from './profiling.js';
+import { openingOf, profileSpooled, tempParentOf } from './profiling.js';
 import { bar, table } from './table.js';
 
 interface OptimizeFlags extends GlobalFlags, WorkloadFlags {
@@ -37,7 +37,7 @@ export function addOptimize(program: Command, register: Register): void {
   const command = program
     .command('optimize')
     .argument('<source>', 'image to read')
-    .argument('<target>', 'image to write: oci:DIR[:TAG], oci-archive:FILE or docker-archive:FILE')
+    .argument('<target>', 'image to write: HOST/NAME:TAG, oci:DIR[:TAG], oci-archive:FILE or docker-archive:FILE')
     .argument('[command...]', 'without a profile: what to run to make one (after --); default: what the image runs')
     .description(
       'Rewrites every layer as eStargz, the files that the startup reads first, then the prefetch landmark.\nWithout --profile, --plan or --no-profile the workload is run and profiled first.',
@@ -110,12 +110,9 @@ async function optimize(
       hint: 'a plan says already what goes where',
     });
   const { out, signal } = context;
-  await using image = await openImage(source, {
-    ...(flags.platform ? { platform: flags.platform } : {}),
-    ...tempParentOf(context),
-  });
+  await using image = await openImage(source, openingOf(context, flags));
   // Asked for before the work starts: a target that cannot be written should say so at once.
-  const sink = flags.dryRun ? undefined : await openSink(target);
+  const sink = flags.dryRun ? undefined : await openSink(target, sinkOptions(context, source));
   try {
     using spooled = await spoolImage(image, {
       ...tempParentOf(context),
@@ -144,6 +141,18 @@ async function optimize(
   } finally {
     await sink?.abort();
   }
+}
+
+function sinkOptions(context: CommandContext, source: string): OpenSinkOptions {
+  return {
+    ...tempParentOf(context),
+    mountFrom: [source],
+    registry: {
+      ...context.registry,
+      onProgress: ({ digest, bytes, total }) =>
+        context.out.progress(`sending ${digest.slice(0, 19)}…  ${formatBytes(bytes)} of ${formatBytes(total)}`),
+    },
+  };
 }
 
 async function chooseProfile(

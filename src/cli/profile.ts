@@ -10,7 +10,7 @@ import { formatBytes, formatCount, formatNanos, formatShare } from '../units.js'
 import { addWorkloadOptions, flag, type GlobalFlags, type WorkloadFlags } from './flags.js';
 import type { CommandContext, Register } from './main.js';
 import type { Output } from './output.js';
-import { profileHostDirectory, profileSpooled, tempParentOf } from './profiling.js';
+import { openingOf, profileHostDirectory, profileSpooled, tempParentOf } from './profiling.js';
 import { table } from './table.js';
 
 interface ProfileFlags extends GlobalFlags, WorkloadFlags {
@@ -51,10 +51,7 @@ async function makeProfile(
   const { out, signal } = context;
   const parsed = parseReference(reference);
   if (parsed.kind === 'dir') return (await profileHostDirectory(context, parsed.path, args, flags)).profile;
-  await using image = await openImage(reference, {
-    ...(flags.platform ? { platform: flags.platform } : {}),
-    ...tempParentOf(context),
-  });
+  await using image = await openImage(reference, openingOf(context, flags));
   const bytes = image.layers.reduce((sum, layer) => sum + layer.descriptor.size, 0);
   out.note(
     `${reference}  ${image.descriptor.digest.slice(0, 19)}…  ${image.platform.os}/${image.platform.architecture}  ${image.layers.length} layers, ${formatBytes(bytes)}`,

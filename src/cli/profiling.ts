@@ -2,10 +2,10 @@
 import { type ProfileOptions, profileDirectory, profileImage } from '../analyze/profile-image.js';
 import type { Profile } from '../analyze/types.js';
 import { makeProcessSpec, parseReadyRule, runSession } from '../container/index.js';
-import type { ProcessConfig } from '../image/index.js';
+import type { OpenImageOptions, ProcessConfig } from '../image/index.js';
 import type { SpooledImage } from '../rootfs/spooled-image.js';
 import { formatBytes, formatCount, formatNanos } from '../units.js';
-import { readBinds, readEnvFiles, type WorkloadFlags } from './flags.js';
+import { type PlatformFlags, readBinds, readEnvFiles, type WorkloadFlags } from './flags.js';
 import type { CommandContext } from './main.js';
 
 export interface Profiled {
@@ -15,6 +15,15 @@ export interface Profiled {
 /** `tempParent` for whoever takes one. */
 export function tempParentOf(context: CommandContext): { tempParent?: string } {
   return context.tmpdir === undefined ? {} : { tempParent: context.tmpdir };
+}
+
+/** For openImage. */
+export function openingOf(context: CommandContext, flags: PlatformFlags): OpenImageOptions {
+  return {
+    ...(flags.platform ? { platform: flags.platform } : {}),
+    ...tempParentOf(context),
+    registry: context.registry,
+  };
 }
 
 /** @param args words after `--`; none: the image's own command */

@@ -9,6 +9,7 @@ import { verifyImages } from '../rewrite/verify.js';
 import { addPlatformOption, flag, type GlobalFlags, type PlatformFlags } from './flags.js';
 import type { CommandContext, Register } from './main.js';
 import type { Output } from './output.js';
+import { openingOf } from './profiling.js';
 import { table } from './table.js';
 
 /** Mismatches shown per check without --verbose; the count says how many there are, --json has all. */
@@ -44,10 +45,7 @@ async function verify(
   flags: VerifyFlags,
 ): Promise<VerifyReport> {
   const plan = flags.plan === undefined ? undefined : await readPlan(flags.plan);
-  const options = {
-    ...(flags.platform ? { platform: flags.platform } : {}),
-    ...(context.tmpdir ? { tempParent: context.tmpdir } : {}),
-  };
+  const options = openingOf(context, flags);
   await using before = await openImage(original, options);
   await using after = await openImage(optimized, options);
   // "await": else both would be closed before the work begins.

@@ -1,5 +1,7 @@
 // A proxy before a registry that breaks what it is told to break, and remembers every request.
+import { readFileSync } from 'node:fs';
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, request, type ServerResponse } from 'node:http';
+import { createServer as createSecureServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import type { TestContext } from 'node:test';
 
@@ -43,11 +45,19 @@ export interface FaultyProxy {
   rule: Rule;
 }
 
-/** @param port the registry's, on 127.0.0.1; 0: there is none, and the rule answers everything */
-export async function startProxy(t: TestContext, port: number, rule: Rule = () => undefined): Promise<FaultyProxy> {
+/**
+ * @param port the registry's, on 127.0.0.1; 0: there is none, and the rule answers everything
+ * @param tls PEM files; absent: it speaks http
+ */
+export async function startProxy(
+  t: TestContext,
+  port: number,
+  rule: Rule = () => undefined,
+  tls?: { readonly certificate: string; readonly key: string },
+): Promise<FaultyProxy> {
   const seen: Seen[] = [];
   const counts = new Map<string, number>();
-  const server = createServer((incoming, outgoing) => {
+  const serveOne = (incoming: IncomingMessage, outgoing: ServerResponse): void => {
     const { method = '', url = '', headers } = incoming;
     const one: Seen = { method, url, headers, at: performance.now() };
     seen.push(one);
@@ -56,7 +66,10 @@ export async function startProxy(t: TestContext, port: number, rule: Rule = () =
     counts.set(key, earlier + 1);
     outgoing.on('error', () => {});
     void Promise.resolve(proxy.rule(one, earlier)).then((fault) => serve(port, fault, incoming, outgoing));
-  });
+  };
+  const server = tls
+    ? createSecureServer({ cert: readFileSync(tls.certificate), key: readFileSync(tls.key) }, serveOne)
+    : createServer(serveOne);
   server.listen(0, '127.0.0.1');
   await new Promise((resolve) => server.once('listening', resolve));
   t.after(() => {
