@@ -37,6 +37,8 @@ async function finish(message: SessionMessage): Promise<never> {
 }
 
 closeForeign();
+// Node hands this one on to whatever it starts, even with an environment of its own (child_process.js).
+delete process.env.NODE_V8_COVERAGE;
 // The parent has gone: nobody wants the result.
 process.on('disconnect', () => process.exit(1));
 process.on('uncaughtException', (error) => void finish({ type: 'error', error: toPlain(error) }));

@@ -122,6 +122,21 @@ describe('a session', { skip: lackingSession() }, () => {
     assert.equal(field('CapBnd'), '00000000a80425fb');
   });
 
+  test('no variable of ours reaches it, not even the one that Node itself hands on', async () => {
+    const before = process.env.NODE_V8_COVERAGE;
+    const coverage = mkdtempSync(join(tmpdir(), 'hotlayer-coverage-'));
+    process.env.NODE_V8_COVERAGE = coverage;
+    try {
+      const { stdout } = await run({ programs: ['env'], config: shell('env') });
+      assert.match(stdout, /^HOME=/m);
+      assert.doesNotMatch(stdout, /NODE_/);
+    } finally {
+      if (before === undefined) delete process.env.NODE_V8_COVERAGE;
+      else process.env.NODE_V8_COVERAGE = before;
+      rmSync(coverage, { recursive: true });
+    }
+  });
+
   test('what our caller left open is not handed on', () => {
     // Beyond a gap in the numbers, where Node does not look for what it was started with.
     const stdio: ('ignore' | 'pipe')[] = [
