@@ -13,6 +13,7 @@ import { type SpooledLayer, spoolLayer } from '../stargz/spool.js';
 import type { TarEntry } from '../stargz/tar-entry.js';
 import { copyOfEntry, type MadeFile, type StargzResult, writeStargz } from '../stargz/writer.js';
 import { makeTempDir } from '../temp.js';
+import { checkExpansion } from './expansion.js';
 import { checkInterrupted } from './interrupt.js';
 import { type CheckedOrder, orderLayer } from './layer-order.js';
 import { type ResolvedLinks, resolveLinks, withoutReserved } from './links.js';
@@ -158,6 +159,7 @@ class Optimizer {
     const layers = this.spooled.map((s) => withoutReserved(s.scan.entries));
     layers[index] = entries;
     const links = resolveLinks(layers, index);
+    checkExpansion(layer.descriptor.digest, spooled.size, entries, links);
     const paths = plan.hot.map((entry) => entry.path);
     const order = orderLayer(layers, index, paths, links);
     // Copies depend on the layers below, everything else on blob and plan.

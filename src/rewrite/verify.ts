@@ -13,6 +13,7 @@ import { checkImage } from './check-image.js';
 import { checkOrder } from './check-order.js';
 import { compareEntries, contentDigest, type Side } from './compare-entries.js';
 import { compareTrees, type TreeSide } from './compare-trees.js';
+import { checkExpansion, expandedBytes } from './expansion.js';
 import { type CheckId, Findings, type VerifyReport } from './findings.js';
 import { checkInterrupted } from './interrupt.js';
 import { orderLayer } from './layer-order.js';
@@ -114,6 +115,7 @@ async function verifyLayer(
     const before: Side = { fd: spooled.fd, entries, digests: [], ruling: rulingOf(spooled.scan) };
     const lower = [...below.map((pair) => pair.before.entries), entries];
     const links = resolveLinks(lower, index);
+    checkExpansion(layer.descriptor.digest, spooled.scan.size, entries, links);
     if (other) {
       const limits = { temp, maxBytes: spooled.scan.size + expandedBytes(entries, links) + SLACK };
       after = await readOptimizedLayer(
@@ -173,14 +175,6 @@ function comparePair(
   totals.entries += before.entries.length;
   totals.bytes += before.entries.reduce((sum, entry) => sum + entry.size, 0);
   totals.chunks += after.counts.chunks;
-}
-
-/** Bytes that the optimized tar may have beyond the original's: holes of sparse files, copies of links. */
-function expandedBytes(entries: readonly TarEntry[], links: ResolvedLinks): number {
-  let bytes = 0;
-  for (const entry of entries) if (entry.sparse) bytes += entry.size;
-  for (const { entry } of links.copies.values()) bytes += entry.size;
-  return bytes;
 }
 
 function compareMerged(pairs: readonly LayerPair[], findings: Findings): number {

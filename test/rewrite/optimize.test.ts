@@ -1,13 +1,18 @@
 // optimize → verify through real layouts, and the result in the eyes of gzip, GNU tar and bsdtar.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { readdirSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { HotlayerError } from '../../src/errors.js';
 import { openImage } from '../../src/image/open.js';
 import { openSink } from '../../src/image/sink.js';
+import { checkExpansion } from '../../src/rewrite/expansion.js';
+import { resolveLinks } from '../../src/rewrite/links.js';
 import { optimizeImage } from '../../src/rewrite/optimize.js';
+import type { TarEntry } from '../../src/stargz/tar-entry.js';
+import { scanTarFd } from '../../src/stargz/tar-scan.js';
 import { digestOf } from '../support/layout.js';
+import { refused } from '../support/refused.js';
 import {
   blockDevice,
   charDevice,
@@ -28,6 +33,17 @@ import { blobsOf, CHUNK, complaints, tarsOf, Workbench } from './workbench.js';
 
 const listed = (tar: Buffer) =>
   execFileSync('tar', ['-tf', '-', '--quoting-style=escape'], { input: tar }).toString().trim().split('\n');
+
+function entriesOf(bench: Workbench, tar: Buffer): readonly TarEntry[] {
+  const path = bench.fresh('tar');
+  writeFileSync(path, tar);
+  const fd = openSync(path, 'r');
+  try {
+    return scanTarFd(fd, tar.length).entries;
+  } finally {
+    closeSync(fd);
+  }
+}
 
 const big = Buffer.from(Array.from({ length: 3 * CHUNK + 100 }, (_, i) => (i * 7919) >> 5));
 
@@ -223,6 +239,42 @@ test('a hardlink to nowhere, or to a directory, is an error that names it', asyn
       assert.match(error.context.layer ?? '', /^sha256:/);
       return true;
     });
+  }
+});
+
+test('a few bytes that ask for petabytes meet a named limit, before anything is written or hashed', {
+  timeout: 10_000,
+}, async () => {
+  using bench = new Workbench();
+  const PIB = 2 ** 50;
+  const holes = paxSparse('small', 2 ** 20, [[2 ** 20, '']]);
+  const links = Array.from({ length: 3 }, (_, i) => hardlink(`l${i}`, 'holes'));
+  for (const [layers, layer, message] of [
+    [
+      [tarOf(file('x'), holes, gnuSparse('huge', PIB, [[PIB, '']]))],
+      0,
+      /TiB.*MAX_LAYER_BYTES.*"huge" alone, a sparse file/,
+    ],
+    [[tarOf(paxSparse('huge', PIB, [[PIB, '']]))], 0, /"huge" alone/],
+    // Each of them is allowed by itself.
+    [
+      [tarOf(paxSparse('holes', 30 * 2 ** 30, [])), tarOf(...links)],
+      1,
+      /90\.0 GiB.*"l0" alone, a hardlink that has to become a copy/,
+    ],
+  ] as const) {
+    const before = bench.layout({ layers });
+    if (layer === 0) {
+      await assert.rejects(bench.optimize(before), refused('HL_ERR_LIMIT', message));
+      await assert.rejects(bench.verify(before, before), refused('HL_ERR_LIMIT', message));
+    } else {
+      const scans = layers.map((tar) => entriesOf(bench, tar));
+      const resolved = resolveLinks(scans, 1);
+      assert.throws(
+        () => checkExpansion('1', layers[1]!.length, scans[1]!, resolved),
+        refused('HL_ERR_LIMIT', message),
+      );
+    }
   }
 });
 
