@@ -231,7 +231,7 @@ export function showResult(out: Output, result: OptimizeResult, target: string, 
   for (const line of table(columns, rows)) out.result(line);
   for (const layer of result.layers) {
     for (const warning of layer.warnings.slice(0, out.verbose ? undefined : 5))
-      out.warn(`layer ${layer.index}: ${warning.message}`);
+      out.warn(`layer ${layer.index}: ${warning.entry === '' ? '' : `"${warning.entry}": `}${warning.message}`);
     if (!out.verbose && layer.warnings.length > 5)
       out.warn(`layer ${layer.index}: and ${layer.warnings.length - 5} more (--verbose, --json)`);
   }

@@ -117,7 +117,7 @@ describe('on a tracing mount', { skip: noFuse() }, () => {
     assert.match(optimized.stdout, /^Wrote oci:hot:v1 {2}sha256:[0-9a-f]{64} {2}in /m);
     assert.match(
       optimized.stderr,
-      /^warning: layer 2: a hardlink to "app\/run\.sh", which is in layer 1: stored as a copy/m,
+      /^warning: layer 2: "app\/elsewhere": a hardlink to "app\/run\.sh", which is in layer 1: stored as a copy/m,
     );
 
     const plan: Plan = JSON.parse(readFileSync(at('plan.json'), 'utf8'));
