@@ -1,8 +1,7 @@
 // The flags that say how the workload runs and is watched, each once through the command; dir:PATH; kept traces.
 import assert from 'node:assert/strict';
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
-import { basename, join } from 'node:path';
+import { chmodSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import type { Profile } from '../../src/analyze/types.js';
 import { makeTempDir } from '../../src/temp.js';
@@ -106,68 +105,6 @@ describe('how the workload runs', { skip: noFuse() }, () => {
   });
 });
 
-describe('--until', { skip: noFuse() }, () => {
-  /** Reads settings before it is ready, and again/later afterwards. */
-  const AFTERWARDS = 'sleep 0.4; cat /srv/old/fresh; exec sleep 30';
-  const byRule: [rule: string, script: string][] = [
-    ['line:listening', `cat /etc/motd; echo now listening on; ${AFTERWARDS}`],
-    ['line:/ready in \\d+ ms/', `cat /etc/motd; echo ready in 12 ms >&2; ${AFTERWARDS}`],
-    ['idle:300ms', `cat /etc/motd; ${AFTERWARDS.replace('0.4', '1.5')}`],
-    ['period:300ms', `cat /etc/motd; ${AFTERWARDS.replace('0.4', '1.5')}`],
-  ];
-  for (const [rule, script] of byRule) {
-    test(rule, async () => {
-      const { profile } = await run(script, ['--until', rule]);
-      assert.deepEqual(profile.until, [rule]);
-      assert.equal(profile.runs[0]!.ready?.by, rule);
-      assert.ok(pathsOf(profile).includes('/etc/motd'));
-      assert.ok(!pathsOf(profile).includes('/srv/old/fresh'), 'what is read after readiness is not hot');
-    });
-  }
-
-  test('exit, and the default', async () => {
-    const { profile } = await run('cat /etc/motd', ['--until', 'exit']);
-    assert.equal(profile.runs[0]!.ready?.by, 'exit');
-    assert.equal((await run('cat /etc/motd')).profile.runs[0]!.ready?.by, 'exit');
-  });
-
-  test('the first of several', async () => {
-    const flags = ['--until', 'tcp:1', '--until', 'line:here', '--until', 'exit'];
-    const { profile } = await run('echo here; exec sleep 30', flags);
-    assert.equal(profile.runs[0]!.ready?.by, 'line:here');
-    assert.equal(profile.until.length, 3);
-  });
-
-  /** A port that nobody has. */
-  const freePort = () =>
-    new Promise<number>((resolve) => {
-      const server = createServer().listen(0, '127.0.0.1', () => {
-        const { port } = server.address() as { port: number };
-        server.close(() => resolve(port));
-      });
-    });
-  // The running Node as the workload: the shell cannot listen.
-  const server = (port: number) =>
-    `require("http").createServer((q,s)=>{s.statusCode=q.url==="/up"?200:500;s.end()}).listen(${port},"127.0.0.1")`;
-
-  before(() => writeRoot(at('node-root'), [process.execPath]));
-
-  for (const [kind, net] of [
-    ['tcp', 'none'],
-    ['http', 'host'],
-  ] as const) {
-    test(`${kind} with --net ${net}`, async () => {
-      const port = await freePort();
-      const rule = kind === 'tcp' ? `tcp:${port}` : `http:http://127.0.0.1:${port}/up`;
-      // Node maps a hundred megabytes: page by page that would take seconds.
-      const args = ['profile', 'dir:node-root', '-r', '1', '-o', 'p.json', '--json', '--precision', 'fast'];
-      const workload = [basename(process.execPath), '-e', server(port)];
-      const result = await expectCli(0, [...args, '--until', rule, '--net', net, '--', ...workload], { cwd });
-      assert.equal(documentOf<Profile>(result).runs[0]!.ready?.by, rule);
-    });
-  }
-});
-
 describe('traces', { skip: noFuse() }, () => {
   test('--keep-traces: one file a run, readable, as many events as the profile says', async () => {
     const { profile } = await run('cat /etc/motd /app/data.txt', ['-r', '2', '--keep-traces', 'kept/here']);
@@ -231,14 +168,6 @@ describe('dir:PATH', { skip: noFuse() }, () => {
   test('without a command there is nothing to run', async () => {
     const { stderr } = await expectCli(2, ['profile', `dir:${at('image')}`], { cwd });
     assert.match(stderr, /nothing to run|no command/);
-  });
-
-  test('/ is this machine itself, and stays as it is', async () => {
-    const args = ['profile', 'dir:/', '-r', '1', '-o', 'host.json', '--json', '-q'];
-    const own = join('/tmp', `hotlayer-e2e-${process.pid}`);
-    const result = await expectCli(0, [...args, '--', 'sh', '-c', `cat /etc/passwd; : > ${own}`], { cwd });
-    assert.ok(pathsOf(documentOf<Profile>(result)).includes('/etc/passwd'));
-    assert.ok(!existsSync(own));
   });
 
   test('no such directory', async () => {
