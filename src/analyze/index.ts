@@ -13,7 +13,16 @@ export { type Candidate, type Choice, type Policy, touchedFiles } from './policy
 export { buildProfile } from './profile.js';
 export { type ProfileOptions, type ProfileProgress, profileDirectory, profileImage } from './profile-image.js';
 export { rankFiles } from './rank.js';
-export { formatSaved, parsePlan, parseProfile, readPlan, readProfile, writePlan, writeProfile } from './saved.js';
+export {
+  checkPlace,
+  formatSaved,
+  parsePlan,
+  parseProfile,
+  readPlan,
+  readProfile,
+  writePlan,
+  writeProfile,
+} from './saved.js';
 export { planSchema, profileSchema } from './schema.js';
 export { type RunSummary, summarizeEvents, summarizeTrace } from './summarize.js';
 export { type TreeView, viewOfFs, viewOfTree } from './tree-view.js';

@@ -1,7 +1,8 @@
 // Profiles and plans as files: one JSON document, one line per list element, so that a change shows as a small diff.
 // What is read is checked, by the schema and by the rules that a schema cannot say.
 import { randomBytes } from 'node:crypto';
-import { readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { access, constants, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { errnoOf, HotlayerError } from '../errors.js';
 import { comparePaths } from '../paths.js';
 import { requireSchema, type Schema } from '../trace/json-schema.js';
@@ -152,6 +153,27 @@ async function readText(path: string): Promise<string> {
     if (errnoOf(cause) === 'ENOENT') throw new HotlayerError('HL_ERR_NOT_FOUND', `${path}: no such file`, { context });
     throw new HotlayerError('HL_ERR_IO', `cannot read ${path}: ${(cause as Error).message}`, { cause, context });
   }
+}
+
+/**
+ * For a file that is written when long work has been done: what would surely fail then is said now.
+ * @throws HL_ERR_IO when `path` is a directory, or its directory is missing or cannot be written to
+ */
+export async function checkPlace(path: string): Promise<void> {
+  const context = { file: path };
+  try {
+    await access(dirname(path), constants.W_OK);
+    if (!(await stat(path)).isDirectory()) return;
+  } catch (cause) {
+    // The file itself need not exist; that its directory has to was said by access.
+    if (errnoOf(cause) === 'ENOENT' && (cause as NodeJS.ErrnoException).syscall === 'stat') return;
+    const hint = 'name a place that can be written to';
+    throw new HotlayerError('HL_ERR_IO', `cannot write ${path}: ${(cause as Error).message}`, { cause, context, hint });
+  }
+  throw new HotlayerError('HL_ERR_IO', `cannot write ${path}: it is a directory`, {
+    context,
+    hint: 'name a file in it',
+  });
 }
 
 async function writeWhole(path: string, text: string): Promise<void> {

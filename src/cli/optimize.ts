@@ -4,8 +4,9 @@ import { type Command, Option } from 'commander';
 import { mergeProfiles } from '../analyze/merge.js';
 import { planImage } from '../analyze/plan.js';
 import { touchedFiles } from '../analyze/policy.js';
-import { readPlan, readProfile, writePlan } from '../analyze/saved.js';
+import { checkPlace, readPlan, readProfile, writePlan } from '../analyze/saved.js';
 import type { Plan, Profile } from '../analyze/types.js';
+import { quote } from '../container/index.js';
 import { EXIT, HotlayerError } from '../errors.js';
 import { type OpenSinkOptions, openImage, openSink } from '../image/index.js';
 import { showPath } from '../paths.js';
@@ -80,13 +81,14 @@ export function addOptimize(program: Command, register: Register): void {
 
   register<OptimizeFlags>(command, async (context, operands, flags) => {
     const [source, target, ...args] = operands as [string, string, ...string[]];
+    if (flags.savePlan !== undefined) await checkPlace(flags.savePlan);
     const started = process.hrtime.bigint();
     const { plan, profile, result } = await optimize(context, source, target, args, flags);
     const nanos = Number(process.hrtime.bigint() - started);
     context.out.document({ plan, ...(result ? { result } : {}) });
     showPlan(context.out, plan, profile);
     if (result) showResult(context.out, result, target, nanos);
-    if (result) context.out.note(`Next: hotlayer verify ${source} ${target}`);
+    if (result) context.out.note(`Next: hotlayer verify ${quote(source)} ${quote(target)}`);
     return EXIT.ok;
   });
 }

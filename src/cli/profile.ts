@@ -1,8 +1,9 @@
 // `hotlayer profile IMAGE [-- CMD…]`: run the workload on the tracing mount, write a profile.
 import type { Command } from 'commander';
-import { writeProfile } from '../analyze/saved.js';
+import { checkPlace, writeProfile } from '../analyze/saved.js';
 import { spreadOf } from '../analyze/statistics.js';
 import type { Profile, Spread } from '../analyze/types.js';
+import { quote } from '../container/index.js';
 import { EXIT } from '../errors.js';
 import { openImage, parseReference } from '../image/index.js';
 import { spoolImage } from '../rootfs/spooled-image.js';
@@ -29,15 +30,17 @@ export function addProfile(program: Command, register: Register): void {
     .addOption(flag('-o, --output <file>', 'the profile (default: hotlayer.profile.json)'));
   addWorkloadOptions(command);
   register<ProfileFlags>(command, async (context, [image, ...args], flags) => {
-    const profile = await makeProfile(context, image!, args, flags);
     const file = flags.output ?? 'hotlayer.profile.json';
+    await checkPlace(file);
+    const profile = await makeProfile(context, image!, args, flags);
     await writeProfile(file, profile);
     context.out.document(profile);
     showProfile(context.out, profile);
     context.out.note(
       `\nWrote ${file} (${profile.runs.length} run${profile.runs.length === 1 ? '' : 's'}, ${formatCount(profile.files.length)} paths).`,
     );
-    if (!image!.startsWith('dir:')) context.out.note(`Next: hotlayer optimize ${image} TARGET -p ${file}`);
+    if (!image!.startsWith('dir:'))
+      context.out.note(`Next: hotlayer optimize ${quote(image!)} TARGET -p ${quote(file)}`);
     return EXIT.ok;
   });
 }
@@ -54,7 +57,7 @@ async function makeProfile(
   await using image = await openImage(reference, openingOf(context, flags));
   const bytes = image.layers.reduce((sum, layer) => sum + layer.descriptor.size, 0);
   out.note(
-    `${reference}  ${image.descriptor.digest.slice(0, 19)}…  ${image.platform.os}/${image.platform.architecture}  ${image.layers.length} layers, ${formatBytes(bytes)}`,
+    `${reference}  ${image.descriptor.digest.slice(0, 19)}…  ${image.platform.os}/${image.platform.architecture}  ${image.layers.length} layer${image.layers.length === 1 ? '' : 's'}, ${formatBytes(bytes)}`,
   );
   using spooled = await spoolImage(image, {
     ...tempParentOf(context),

@@ -75,6 +75,11 @@ describe('every kind of source and target', () => {
   });
 });
 
+test('the next command is shown as a shell reads it', async () => {
+  const { stderr } = await expectCli(0, ['optimize', 'oci:image', "oci:it's a target:t", '--no-profile'], { cwd });
+  assert.ok(stderr.includes("Next: hotlayer verify oci:image 'oci:it'\\''s a target:t'\n"), stderr);
+});
+
 test('--platform chooses from an index; profiling needs this machine, optimizing does not', async () => {
   const foreign = HOST_ARCHITECTURE === 's390x' ? 'amd64' : 's390x';
   sampleImage(at('multi'));

@@ -129,6 +129,25 @@ describe('4: this machine', () => {
     await expectCli(0, ['inspect', 'oci:no-fuse'], { cwd, through });
   });
 
+  test('a place that cannot be written to is said before the runs, not after them', async () => {
+    mkdirSync(at('dir'), { recursive: true });
+    const command = ['--', '-c', 'echo it ran'];
+    const args = (...place: string[]) => ['oci:image', ...place, '--entrypoint', '/bin/sh', ...command];
+    for (const [place, says] of [
+      ['missing/p.json', /cannot write missing\/p\.json: ENOENT/],
+      ['dir', /cannot write dir: it is a directory/],
+    ] as const) {
+      const profiled = await expectCli(4, ['profile', ...args('-o', place)], { cwd });
+      assert.match(profiled.stderr, says);
+      assert.doesNotMatch(profiled.stderr, /it ran/);
+      const planned = await expectCli(4, ['optimize', 'oci:image', 'oci:t', '--no-profile', '--save-plan', place], {
+        cwd,
+      });
+      assert.match(planned.stderr, says);
+      assert.ok(!existsSync(at('t')));
+    }
+  });
+
   test('a full or forbidden place for temporary files', async () => {
     const result = await expectCli(4, ['verify', 'oci:image', 'oci:image', '--tmpdir', '/proc'], { cwd });
     assert.match(result.stderr, /\/proc.*\n?.*--tmpdir/);
