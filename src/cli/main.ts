@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError, type Option } from 'commander';
 import { EXIT, HotlayerError, isHotlayerError } from '../errors.js';
 import type { RegistryOptions } from '../image/index.js';
+import { formatNanos } from '../units.js';
 import { applyConfigFile } from './config.js';
 import { addDemo } from './demo.js';
 import { addDoctor } from './doctor.js';
@@ -85,6 +86,7 @@ async function main(argv: readonly string[]): Promise<number> {
         ...(flags.tmpdir ? { tmpdir: flags.tmpdir } : {}),
         registry: {
           signal,
+          onRetry: (message, ms) => out.note(`${message}; again in ${formatNanos(ms * 1e6)}`),
           ...(flags.plainHttp ? { plainHttp: true } : {}),
           ...(flags.caFile ? { caFile: flags.caFile } : {}),
         },

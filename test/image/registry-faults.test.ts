@@ -140,7 +140,11 @@ test('Retry-After is waited for, unless it is too long', { skip }, async (t) => 
   await put(registry.host);
   const later = (seconds: string): Fault => ({ kind: 'answer', status: 429, headers: { 'retry-after': seconds } });
   proxy.rule = inTurn(isBlob, later('1'));
-  assert.equal(await get(proxy.host), DIGEST);
+  const said: string[] = [];
+  const onRetry = (message: string, ms: number) => said.push(`${message}; ${ms} ms`);
+  assert.equal(await get(proxy.host, { ...FAST, onRetry }), DIGEST);
+  assert.equal(said.length, 1);
+  assert.match(said[0]!, /answered 429; 1000 ms/);
   const [first, second] = proxy.seen.filter(isBlob);
   assert.ok(second!.at - first!.at >= 990, `${second!.at - first!.at} ms`);
   proxy.seen.length = 0;

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { errnoOf, HotlayerError } from '../../errors.js';
 import { MIB } from '../../units.js';
 import { runHelper } from './credential-helper.js';
+import { HUB_API } from './hub.js';
 
 export type Credentials =
   | { readonly kind: 'password'; readonly username: string; readonly password: string }
@@ -20,7 +21,7 @@ type Json = Record<string, unknown>;
 const MAX_FILE_BYTES = 16 * MIB;
 
 /** Docker Hub under all the names it has in these files. */
-const HUB_KEYS = ['https://index.docker.io/v1/', 'index.docker.io', 'docker.io', 'registry-1.docker.io'];
+const HUB_KEYS = ['https://index.docker.io/v1/', 'index.docker.io', 'docker.io', HUB_API];
 
 /** Where to look, first to last. */
 export function credentialFiles(env: Env, authFile?: string): string[] {

@@ -2,12 +2,10 @@
 import { isIP } from 'node:net';
 import { HotlayerError } from '../../errors.js';
 import { discard, type Exchange } from './exchange.js';
+import { HUB_API } from './hub.js';
 import { RegistryError } from './registry-error.js';
 import { retrying } from './retry.js';
 import type { RegistryOptions } from './settings.js';
-
-/** Docker Hub's API is not at the host that its names carry. */
-const HUB_API = 'registry-1.docker.io';
 
 /**
  * The origin of the API. A host on the loopback interface is tried with TLS first, without credentials; plain http is

@@ -4,6 +4,7 @@ import { type ErrorCode, type ErrorOptions, HotlayerError } from '../../errors.j
 import { KIB } from '../../units.js';
 import { isTransient, retryAfterMs } from './backoff.js';
 import type { Answer } from './exchange.js';
+import { HUB_API } from './hub.js';
 import { type Secrets, showUrl } from './secrets.js';
 
 export class RegistryError extends HotlayerError {
@@ -69,7 +70,8 @@ function codeOf(status: number): ErrorCode {
 }
 
 function hintOf(status: number, url: URL): string {
-  if (status === 401) return `log in: docker login ${url.host} (or podman login, skopeo login)`;
+  if (status === 401)
+    return `log in: docker login${url.host === HUB_API ? '' : ` ${url.host}`} (or podman login, skopeo login)`;
   if (status === 403) return 'these credentials do not allow it; log in as someone who may';
   if (status === 404)
     return 'see that host, repository and tag are spelled right; some registries say this to who is not logged in';

@@ -1,5 +1,4 @@
 // Trying again what failed for a reason that may pass.
-import { HotlayerError, withContext } from '../../errors.js';
 import { backoffMs, DEFAULT_RETRY, pause, type RetryPolicy } from './backoff.js';
 import { RegistryError } from './registry-error.js';
 import type { RegistryOptions } from './settings.js';
@@ -24,7 +23,9 @@ export function patience(options: RegistryOptions): Patience {
       if (failures >= policy.attempts) throw gaveUp(failure, failures);
       const asked = failure.retryAfterMs ?? 0;
       if (asked > policy.maxRetryAfterMs) throw tooLong(failure, asked);
-      await pause(Math.max(asked, backoffMs(policy, failures, Math.random())), options.signal);
+      const wait = Math.max(asked, backoffMs(policy, failures, Math.random()));
+      options.onRetry?.(failure.message, wait);
+      await pause(wait, options.signal);
     },
     reset() {
       failures = 0;
@@ -60,9 +61,4 @@ function final(failure: RegistryError, more: string): unknown {
     { transient: false, codes, ...(status === undefined ? {} : { status }) },
     { cause: failure.cause, context, ...(hint === undefined ? {} : { hint }) },
   );
-}
-
-/** For errors that leave the room: names the image. */
-export function about(error: unknown, image: string): unknown {
-  return error instanceof HotlayerError ? withContext(error, { image }) : error;
 }

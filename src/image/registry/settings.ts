@@ -28,6 +28,8 @@ export interface RegistryOptions {
   readonly retry?: Partial<RetryPolicy>;
   /** Called often; must return quickly and must not throw. */
   readonly onProgress?: (progress: BlobProgress) => void;
+  /** Before a wait that comes before another attempt: what went wrong, for people, and how long the wait is. */
+  readonly onRetry?: (message: string, waitMs: number) => void;
   readonly signal?: AbortSignal;
   /** Largest piece of a chunked upload in bytes; absent: 64 MiB. What is no larger is sent in one PUT. */
   readonly chunkSize?: number;
