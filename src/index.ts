@@ -17,7 +17,14 @@ export { bytesToPath, pathToBytes, showPath } from './paths.js';
 export type { VerifyReport } from './rewrite/findings.js';
 export { type InspectOptions, inspectBlob, inspectImage } from './rewrite/inspect.js';
 export { type OptimizeOptions, type OptimizeResult, optimizeImage } from './rewrite/optimize.js';
+export {
+  isSingle,
+  type OptimizeIndexResult,
+  type OptimizeIndexSteps,
+  optimizeIndex,
+} from './rewrite/optimize-index.js';
 export { type VerifyOptions, verifyImages } from './rewrite/verify.js';
+export { type IndexReport, verifyIndexes } from './rewrite/verify-index.js';
 export { type SpooledImage, spoolImage } from './rootfs/spooled-image.js';
 export {
   type BlobSource,

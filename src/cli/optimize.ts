@@ -4,18 +4,28 @@ import { type Command, Option } from 'commander';
 import { mergeProfiles } from '../analyze/merge.js';
 import { planImage } from '../analyze/plan.js';
 import { touchedFiles } from '../analyze/policy.js';
-import { checkPlace, readPlan, readProfile, writePlan } from '../analyze/saved.js';
+import { checkPlace, readPlan, readProfile } from '../analyze/saved.js';
 import type { Plan, Profile } from '../analyze/types.js';
 import { quote } from '../container/index.js';
 import { EXIT, HotlayerError } from '../errors.js';
-import { type OpenSinkOptions, openImage, openSink } from '../image/index.js';
+import {
+  formatPlatform,
+  hostPlatform,
+  type ImageIndex,
+  type ImageSink,
+  type OpenSinkOptions,
+  openIndex,
+  openSink,
+} from '../image/index.js';
 import { showPath } from '../paths.js';
-import { type OptimizeResult, optimizeImage } from '../rewrite/optimize.js';
+import type { OptimizeResult } from '../rewrite/optimize.js';
+import { isSingle, type OptimizeIndexResult } from '../rewrite/optimize-index.js';
 import { type SpooledImage, spoolImage } from '../rootfs/spooled-image.js';
 import { CODECS, type CodecName, DEFAULT_CHUNK_SIZE, DEFAULT_CODEC, LEVELS } from '../stargz/index.js';
 import { formatBytes, formatCount, formatNanos } from '../units.js';
 import { addWorkloadOptions, collect, flag, type GlobalFlags, size, type WorkloadFlags, wholeNumber } from './flags.js';
 import type { CommandContext, Register } from './main.js';
+import { optimizeWhole, type PlatformSteps, showWhole } from './optimize-index.js';
 import type { Output } from './output.js';
 import { openingOf, profileSpooled, tempParentOf } from './profiling.js';
 import { bar, table } from './table.js';
@@ -83,21 +93,40 @@ export function addOptimize(program: Command, register: Register): void {
     const [source, target, ...args] = operands as [string, string, ...string[]];
     if (flags.savePlan !== undefined) await checkPlace(flags.savePlan);
     const started = process.hrtime.bigint();
-    const { plan, profile, result } = await optimize(context, source, target, args, flags);
+    const { whole, single, profile } = await optimize(context, source, target, args, flags);
     const nanos = Number(process.hrtime.bigint() - started);
-    context.out.document({ plan, ...(result ? { result } : {}) });
-    showPlan(context.out, plan, profile);
-    if (result) showResult(context.out, result, target, nanos);
-    if (result) context.out.note(`Next: hotlayer verify ${quote(source)} ${quote(target)}`);
+    context.out.document(single ? documentOf(whole) : whole);
+    for (const { platform, plan, result } of whole.platforms) {
+      if (!single) context.out.result(`${platform}${result ? `  ${result.manifest.digest}` : ''}`);
+      showPlan(context.out, plan, profile);
+      if (result) showLayers(context.out, result);
+      if (!single) context.out.result();
+    }
+    if (single && whole.manifest) context.out.result();
+    showWhole(context.out, whole, single);
+    if (whole.manifest) {
+      context.out.result(`Wrote ${target}  ${whole.manifest.digest}  in ${formatNanos(nanos)}`);
+      context.out.note(`Next: hotlayer verify ${quote(source)} ${quote(target)}`);
+    }
     return EXIT.ok;
   });
 }
 
+/** A single image's document has no platforms. */
+function documentOf({ platforms, referrers, warnings }: OptimizeIndexResult): object {
+  const { plan, result } = platforms[0]!;
+  return {
+    plan,
+    ...(result ? { result } : {}),
+    ...(referrers.length > 0 ? { referrers, warnings } : {}),
+  };
+}
+
 interface Outcome {
-  readonly plan: Plan;
-  readonly profile?: Profile;
-  /** Absent for a dry run. */
-  readonly result?: OptimizeResult;
+  readonly whole: OptimizeIndexResult;
+  /** There is no index around the image. */
+  readonly single: boolean;
+  readonly profile?: Profile | undefined;
 }
 
 async function optimize(
@@ -112,36 +141,61 @@ async function optimize(
       hint: 'a plan says already what goes where',
     });
   const { out, signal } = context;
-  await using image = await openImage(source, openingOf(context, flags));
-  // Asked for before the work starts: a target that cannot be written should say so at once.
-  const sink = flags.dryRun ? undefined : await openSink(target, sinkOptions(context, source));
+  const open = (platform: string | undefined) => openIndex(source, openingOf(context, platform ? { platform } : {}));
+  let index = await open(flags.platform);
+  let sink: ImageSink | undefined;
   try {
-    using spooled = await spoolImage(image, {
-      ...tempParentOf(context),
-      signal,
-      onProgress: (done, total, layer) =>
-        out.progress(
-          `reading layer ${layer + 1}/${image.layers.length}  ${formatBytes(done)} of ${formatBytes(total)}`,
-        ),
-    });
-    const profile = await chooseProfile(context, spooled, args, flags);
-    const plan = await choosePlan(spooled, profile, flags);
-    if (flags.savePlan !== undefined) await writePlan(flags.savePlan, plan);
-    if (!sink) return { plan, ...(profile ? { profile } : {}) };
-    const result = await optimizeImage(image, sink, plan, {
-      spooled: spooled.layers,
-      codec: flags.codec,
-      ...(flags.compressionLevel === undefined ? {} : { level: flags.compressionLevel }),
-      chunkSize: flags.chunkSize,
-      strict: flags.strict ?? false,
-      ...tempParentOf(context),
-      signal,
-      onProgress: (p) =>
-        out.progress(`writing layer ${p.layer + 1}/${p.layers}  ${formatBytes(p.bytes)} of ${formatBytes(p.total)}`),
-    });
-    return { plan, ...(profile ? { profile } : {}), result };
+    // Asked for before the work starts: a target that cannot be written should say so at once.
+    sink = flags.dryRun ? undefined : await openSink(target, sinkOptions(context, source));
+    if (sink?.onlyImages && !isSingle(index)) {
+      const platform = formatPlatform(hostPlatform());
+      out.warn(`${target} can hold one image only: that for ${platform} is written (--platform chooses another one)`);
+      await index.close();
+      index = await open(platform);
+    }
+    const single = isSingle(index);
+    if (flags.plan !== undefined && !single) {
+      throw new HotlayerError('HL_ERR_USAGE', `--plan is of one image, ${source} has ${index.images.length}`, {
+        hint: 'choose one with --platform, or give the profile with -p: every platform gets its own plan from it',
+      });
+    }
+    const given = await givenProfile(context, index, flags);
+    let profile = given;
+    const steps: PlatformSteps = {
+      given,
+      profiled: flags.plan === undefined && flags.profile !== false,
+      async run(spooled) {
+        profile = (await profileSpooled(context, spooled, args, flags)).profile;
+        return profile;
+      },
+      spool: (image) =>
+        spoolImage(image, {
+          ...tempParentOf(context),
+          signal,
+          onProgress: (done, total, layer) =>
+            out.progress(
+              `reading layer ${layer + 1}/${image.layers.length}  ${formatBytes(done)} of ${formatBytes(total)}`,
+            ),
+        }),
+      plan: (spooled, own) => choosePlan(spooled, own, flags),
+      options: {
+        codec: flags.codec,
+        ...(flags.compressionLevel === undefined ? {} : { level: flags.compressionLevel }),
+        chunkSize: flags.chunkSize,
+        strict: flags.strict ?? false,
+        ...tempParentOf(context),
+        signal,
+        onProgress: (p) =>
+          out.progress(`writing layer ${p.layer + 1}/${p.layers}  ${formatBytes(p.bytes)} of ${formatBytes(p.total)}`),
+      },
+      savePlan: flags.savePlan,
+      single,
+    };
+    const whole = await optimizeWhole(context, index, sink, steps);
+    return { whole, single, profile };
   } finally {
     await sink?.abort();
+    await index.close();
   }
 }
 
@@ -157,20 +211,20 @@ function sinkOptions(context: CommandContext, source: string): OpenSinkOptions {
   };
 }
 
-async function chooseProfile(
+/** What -p names, merged. */
+async function givenProfile(
   context: CommandContext,
-  spooled: SpooledImage,
-  args: readonly string[],
+  index: ImageIndex,
   flags: OptimizeFlags,
 ): Promise<Profile | undefined> {
-  if (flags.plan !== undefined || flags.profile === false) return undefined;
-  if (flags.profile === undefined || typeof flags.profile === 'boolean')
-    return (await profileSpooled(context, spooled, args, flags)).profile;
+  if (flags.plan !== undefined || !Array.isArray(flags.profile)) return undefined;
   const profile = mergeProfiles(await Promise.all(flags.profile.map((file) => readProfile(file))));
-  if (profile.image.digest !== undefined && profile.image.digest !== spooled.image.descriptor.digest) {
-    context.out.warn(
-      `the profile was made of ${profile.image.digest.slice(0, 19)}…, this image is ${spooled.image.descriptor.digest.slice(0, 19)}…: paths are matched by name`,
-    );
+  const { digest } = profile.image;
+  if (digest !== undefined && !index.images.some((image) => image.descriptor.digest === digest)) {
+    const here = isSingle(index)
+      ? `this image is ${index.images[0]!.descriptor.digest.slice(0, 19)}…`
+      : `which is none of this index's images`;
+    context.out.warn(`the profile was made of ${digest.slice(0, 19)}…, ${here}: paths are matched by name`);
   }
   if (!profile.complete)
     context.out.warn(
@@ -199,6 +253,12 @@ function showPlan(out: Output, plan: Plan, profile: Profile | undefined): void {
 }
 
 export function showResult(out: Output, result: OptimizeResult, target: string, nanos: number): void {
+  showLayers(out, result);
+  out.result();
+  out.result(`Wrote ${target}  ${result.manifest.digest}  in ${formatNanos(nanos)}`);
+}
+
+function showLayers(out: Output, result: OptimizeResult): void {
   const rows = result.layers.map((layer, i) => [
     String(i),
     formatCount(layer.entries),
@@ -237,8 +297,6 @@ export function showResult(out: Output, result: OptimizeResult, target: string, 
     if (!out.verbose && layer.warnings.length > 5)
       out.warn(`layer ${layer.index}: and ${layer.warnings.length - 5} more (--verbose, --json)`);
   }
-  out.result();
-  out.result(`Wrote ${target}  ${result.manifest.digest}  in ${formatNanos(nanos)}`);
 }
 
 function change(before: number, after: number): string {

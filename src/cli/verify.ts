@@ -2,10 +2,11 @@
 import type { Command } from 'commander';
 import { readPlan } from '../analyze/saved.js';
 import { EXIT } from '../errors.js';
-import { openImage } from '../image/index.js';
+import { formatPlatform, type ImageIndex, openIndex } from '../image/index.js';
 import { showPath } from '../paths.js';
 import type { Mismatch, VerifyReport } from '../rewrite/findings.js';
-import { verifyImages } from '../rewrite/verify.js';
+import { isSingle } from '../rewrite/optimize-index.js';
+import { type IndexReport, verifyIndexes } from '../rewrite/verify-index.js';
 import { addPlatformOption, flag, type GlobalFlags, type PlatformFlags } from './flags.js';
 import type { CommandContext, Register } from './main.js';
 import type { Output } from './output.js';
@@ -31,9 +32,15 @@ export function addVerify(program: Command, register: Register): void {
     .addOption(flag('--plan <file>', 'also check that this plan was carried out'));
   addPlatformOption(command);
   register<VerifyFlags>(command, async (context, [original, optimized], flags) => {
-    const report = await verify(context, original!, optimized!, flags);
-    context.out.document(report);
-    showVerification(context.out, report);
+    const { report, single } = await verify(context, original!, optimized!, flags);
+    if (single) {
+      const { platform: _, ...only } = report.platforms[0]!;
+      context.out.document(only);
+      showVerification(context.out, only);
+    } else {
+      context.out.document(report);
+      showIndexVerification(context.out, report);
+    }
     return report.ok ? EXIT.ok : EXIT.no;
   });
 }
@@ -43,17 +50,49 @@ async function verify(
   original: string,
   optimized: string,
   flags: VerifyFlags,
-): Promise<VerifyReport> {
+): Promise<{ report: IndexReport; single: boolean }> {
   const plan = flags.plan === undefined ? undefined : await readPlan(flags.plan);
-  const options = openingOf(context, flags);
-  await using before = await openImage(original, options);
-  await using after = await openImage(optimized, options);
-  // "await": else both would be closed before the work begins.
-  return await verifyImages(before, after, {
-    signal: context.signal,
-    ...(plan ? { plan } : {}),
-    ...(context.tmpdir ? { tempParent: context.tmpdir } : {}),
-  });
+  const open = (reference: string, platform: string | undefined) =>
+    openIndex(reference, openingOf(context, platform ? { platform } : {}));
+  const opened: ImageIndex[] = [];
+  try {
+    let before = await open(original, flags.platform);
+    opened.push(before);
+    let after = await open(optimized, flags.platform);
+    opened.push(after);
+    // One platform of an index was optimized alone: it is compared with that one.
+    if (isSingle(after) !== isSingle(before)) {
+      const [one] = isSingle(after) ? after.images : before.images;
+      const platform = formatPlatform(one!.platform);
+      const other = await open(isSingle(after) ? original : optimized, platform);
+      opened.push(other);
+      if (isSingle(after)) before = other;
+      else after = other;
+    }
+    const report = await verifyIndexes(before, after, {
+      signal: context.signal,
+      ...(plan ? { plan } : {}),
+      ...(context.tmpdir ? { tempParent: context.tmpdir } : {}),
+    });
+    return { report, single: isSingle(before) && isSingle(after) };
+  } finally {
+    for (const index of opened) await index.close();
+  }
+}
+
+function showIndexVerification(out: Output, report: IndexReport): void {
+  for (const { platform, ...one } of report.platforms) {
+    out.result(platform);
+    showVerification(out, one);
+    out.result();
+  }
+  for (const mismatch of report.mismatches) out.result(`${out.paint('red', 'FAIL')}  index  ${mismatchText(mismatch)}`);
+  const count = report.platforms.length;
+  out.result(
+    report.ok
+      ? `verified: ${count} platform${count === 1 ? '' : 's'}, and the index around them`
+      : out.paint('red', 'NOT the same index'),
+  );
 }
 
 export function showVerification(out: Output, report: VerifyReport): void {

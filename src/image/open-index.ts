@@ -6,7 +6,7 @@ import { CONFIG_TYPES, INDEX_TYPES, MANIFEST_TYPES, parseObject } from './docume
 import type { Files } from './files.js';
 import { blobPath, readIndex, readLayoutIndex, readManifestBytes } from './layout.js';
 import { imageAt, imageIn, kindOf, nameIn, type OpenImageOptions, openFiles } from './open.js';
-import { formatPlatform } from './platform.js';
+import { formatPlatform, parsePlatform } from './platform.js';
 import { parseReference } from './reference.js';
 import { findReferrers } from './referrers.js';
 import {
@@ -24,20 +24,19 @@ import type { Descriptor, Image, ImageIndex, Index, IndexEntry } from './types.j
 export const REFERENCE_DIGEST = 'vnd.docker.reference.digest';
 
 /**
- * The whole index behind a reference, or its single image as an index of one. `options.platform` plays no part.
+ * The whole index behind a reference, or its single image as an index of one; with `options.platform`, only the image of
+ * that platform, without anything that lies beside it.
  * @throws as openImage; HL_ERR_NOT_FOUND when there is no image in it
  */
-export async function openIndex(
-  reference: string,
-  options: Omit<OpenImageOptions, 'platform'> = {},
-): Promise<ImageIndex> {
+export async function openIndex(reference: string, options: OpenImageOptions = {}): Promise<ImageIndex> {
   const parsed = parseReference(reference);
   let files: Files | undefined;
   try {
+    if (options.platform !== undefined) parsePlatform(options.platform);
     files = await openFiles(parsed, reference, options);
     const chosen = await kindOf(parsed, files);
-    if (chosen.kind === 'docker-archive') {
-      const image = await imageIn(kept(files), reference, chosen, {});
+    if (chosen.kind === 'docker-archive' || options.platform !== undefined) {
+      const image = await imageIn(kept(files), reference, chosen, options);
       const entry = { kind: 'image', descriptor: image.descriptor, image } as const;
       return view(files, { reference, entries: [entry], images: [image], referrers: [] });
     }

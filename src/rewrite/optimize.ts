@@ -96,11 +96,23 @@ export async function optimizeImage(
   options: OptimizeOptions,
 ): Promise<OptimizeResult> {
   try {
-    return await new Optimizer(source, sink, plan, options).run();
+    const result = await writeOptimized(source, sink, plan, options);
+    await sink.commit(result.manifest);
+    return result;
   } catch (error) {
     await sink.abort();
     throw withContext(error, { image: source.reference });
   }
+}
+
+/** The same without the commit: layers, config and manifest are put into the sink. It is not aborted on failure. */
+export function writeOptimized(
+  source: Image,
+  sink: ImageSink,
+  plan: Plan,
+  options: OptimizeOptions,
+): Promise<OptimizeResult> {
+  return new Optimizer(source, sink, plan, options).run();
 }
 
 class Optimizer {
@@ -137,7 +149,7 @@ class Optimizer {
       if (!options.spooled) for (const layer of this.spooled) layer.close();
       temp.remove();
     }
-    return this.commit(results);
+    return this.putDocuments(results);
   }
 
   private spool(layer: Layer, dir: string): Promise<SpooledLayer> {
@@ -270,7 +282,7 @@ class Optimizer {
     return warnings;
   }
 
-  private async commit(results: readonly OptimizedLayerResult[]): Promise<OptimizeResult> {
+  private async putDocuments(results: readonly OptimizedLayerResult[]): Promise<OptimizeResult> {
     const { source, sink } = this;
     const layers = results.map((result, i): NewLayer => {
       const old = source.layers[i]!.descriptor;
@@ -288,7 +300,6 @@ class Optimizer {
     checkInterrupted(this.options.signal, 'the image was written');
     await sink.putBytes(rewritten.configBytes);
     await sink.putBytes(rewritten.manifestBytes);
-    await sink.commit(rewritten.descriptor);
     return {
       reference: source.reference,
       digestBefore: source.descriptor.digest,
