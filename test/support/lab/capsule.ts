@@ -12,9 +12,12 @@ import { join } from 'node:path';
 const KEEPER = 'mount -t tmpfs -o mode=755 tmpfs /run && echo ready && exec env --ignore-signal=CHLD cat >/dev/null';
 const UNSHARE = ['--mount', '--propagation', 'private', '--pid', '--fork', '--kill-child', '--mount-proc'];
 
+/** ms, for what takes a second or two on a machine that is idle. */
+const TIMEOUT = 120_000;
+
 export interface CommandOptions {
   readonly env?: Readonly<Record<string, string>>;
-  /** ms. Default 60 s; when it is over the command fails, and what it started lives on until the capsule closes. */
+  /** ms; when it is over the command is killed and `run` fails. Default 2 minutes: the machine may be busy. */
   readonly timeout?: number;
 }
 
@@ -86,20 +89,19 @@ export class Capsule implements AsyncDisposable {
     }
   }
 
-  /** Starts a command inside, its output in pipes. */
-  start(argv: readonly string[], options: CommandOptions = {}): ChildProcess {
+  /** Starts a command inside, its output in pipes. Whoever calls this ends it, or closes the capsule. */
+  start(argv: readonly string[], env: Readonly<Record<string, string>> = {}): ChildProcess {
     const [program, ...args] = this.wrap(argv);
     return spawn(program, args, {
       cwd: this.directory,
-      env: this.environment(options.env),
+      env: this.environment(env),
       stdio: ['ignore', 'pipe', 'pipe'],
-      timeout: options.timeout ?? 60_000,
-      killSignal: 'SIGKILL',
     });
   }
 
   run(argv: readonly string[], options: CommandOptions = {}): Promise<CommandResult> {
-    const child = this.start(argv, options);
+    const child = this.start(argv, options.env);
+    const ms = options.timeout ?? TIMEOUT;
     return new Promise((resolve, reject) => {
       let stdout = '';
       let stderr = '';
@@ -109,8 +111,15 @@ export class Capsule implements AsyncDisposable {
       child.stderr!.setEncoding('utf8').on('data', (text) => {
         stderr += text;
       });
+      const timer = setTimeout(() => {
+        killWithChildren(child);
+        reject(new Error(`${argv.join(' ')}: still running after ${ms / 1000} s\n${stderr}${stdout}`));
+      }, ms);
       child.once('error', reject);
-      child.once('close', (status, signal) => resolve({ status, signal, stdout, stderr }));
+      child.once('close', (status, signal) => {
+        clearTimeout(timer);
+        resolve({ status, signal, stdout, stderr });
+      });
     });
   }
 
@@ -137,6 +146,24 @@ export class Capsule implements AsyncDisposable {
   }
 }
 
+/** nsenter(1) waits for the command that it has forked: killed alone, it would leave that behind, and our pipes open. */
+function killWithChildren(child: ChildProcess): void {
+  let forked: string[] = [];
+  try {
+    forked = readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8').split(' ').filter(Boolean);
+  } catch {
+    // It has just ended.
+  }
+  child.kill('SIGKILL');
+  for (const pid of forked) {
+    try {
+      process.kill(Number(pid), 'SIGKILL');
+    } catch {
+      // So has this one.
+    }
+  }
+}
+
 export class Daemon {
   private failure: Error | undefined;
 
@@ -150,15 +177,17 @@ export class Daemon {
     });
   }
 
-  /** Polls until `ready` says so. @throws with the end of the log when the daemon ends before, or after 30 s */
+  /** Polls until `ready` says so. @throws with the end of the log when the daemon ends before, or after 2 minutes */
   async until(ready: () => boolean | Promise<boolean>): Promise<void> {
-    const end = Date.now() + 30_000;
+    const end = Date.now() + TIMEOUT;
     for (;;) {
       if (await ready()) return;
       const ended = this.failure ?? this.child.exitCode ?? this.child.signalCode;
       if (ended !== null || Date.now() > end) {
         const tail = readFileSync(this.log, 'utf8').split('\n').slice(-20).join('\n');
-        throw new Error(`${this.name} ${ended === null ? 'is not ready after 30 s' : `ended: ${ended}`}\n${tail}`);
+        throw new Error(
+          `${this.name} ${ended === null ? `is not ready after ${TIMEOUT / 1000} s` : `ended: ${ended}`}\n${tail}`,
+        );
       }
       await new Promise((resolve) => setTimeout(resolve, 25));
     }

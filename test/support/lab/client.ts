@@ -1,6 +1,5 @@
 // containerd with the stargz snapshotter beside its own overlayfs one, cold: nothing pulled, nothing cached. What it
 // pulls comes from a registry on loopback, directly or through a ThrottlingProxy.
-import type { ChildProcess } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { goProgram } from '../go.js';
@@ -24,6 +23,12 @@ export interface RunOptions {
   readonly args?: readonly string[];
   /** `host`: the machine's network; default: a network of its own, in which there is only loopback. */
   readonly net?: 'host' | 'own';
+}
+
+export interface RunningContainer {
+  readonly name: string;
+  /** Settles with its output when it has ended and is removed. */
+  readonly ended: Promise<CommandResult>;
 }
 
 /** Chunks that the container asked for before the client had them; served from the registry, or its local HTTP cache. */
@@ -83,13 +88,25 @@ export class LazyClient implements AsyncDisposable {
     return this.capsule.run(['ctr', 'run', '--rm', ...argv, name, ...(options.args ?? [])], { env: this.environment });
   }
 
-  /** Starts a container that goes on; its output is the child's. */
-  startContainer(reference: string, options: RunOptions = {}): { readonly name: string; readonly child: ChildProcess } {
+  /** Starts a container that goes on. @returns when its first process has been started */
+  async startContainer(reference: string, options: RunOptions = {}): Promise<RunningContainer> {
     const { name, argv } = this.runCommand(reference, options);
-    const child = this.capsule.start(['ctr', 'run', '--rm', ...argv, name, ...(options.args ?? [])], {
+    const ended = this.capsule.run(['ctr', 'run', '--rm', ...argv, name, ...(options.args ?? [])], {
       env: this.environment,
+      timeout: 24 * 3600_000,
     });
-    return { name, child };
+    let result: CommandResult | undefined;
+    ended.then(
+      (value) => {
+        result = value;
+      },
+      () => {},
+    );
+    while (Number.isNaN(await this.pidOf(name))) {
+      if (result) throw new Error(`ctr run ${reference}: status ${result.status}\n${result.stderr}${result.stdout}`);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    return { name, ended };
   }
 
   /** Ends a container of `startContainer`; its `ctr run` then ends too. */
@@ -97,8 +114,8 @@ export class LazyClient implements AsyncDisposable {
     await this.capsule.output(['ctr', 'task', 'kill', '--signal', 'SIGKILL', name], { env: this.environment });
   }
 
-  /** Of a container's first process, inside the capsule. */
-  async pidOf(name: string): Promise<number> {
+  /** Of a container's first process, inside the capsule; NaN while there is none. */
+  private async pidOf(name: string): Promise<number> {
     const tasks = await this.capsule.output(['ctr', 'task', 'ls'], { env: this.environment });
     return Number(
       tasks

@@ -1,7 +1,6 @@
 // Debian's docker-registry on a free port of loopback, with its storage in the lab's directory.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { command } from '../mount.js';
 import { Capsule } from './capsule.js';
 
 export class Registry implements AsyncDisposable {
@@ -45,11 +44,9 @@ export class Registry implements AsyncDisposable {
    * @param source as skopeo says it: `oci:DIR:TAG`
    * @param name `REPOSITORY:TAG`
    */
-  push(source: string, name: string): void {
-    const target = `docker://${this.host}/${name}`;
-    const args = ['--insecure-policy', 'copy', '-q', '--preserve-digests', '--dest-tls-verify=false', source, target];
-    const { status, stderr } = command('skopeo', args);
-    if (status !== 0) throw new Error(`skopeo copy ${source} ${target}: status ${status}\n${stderr}`);
+  async push(source: string, name: string): Promise<void> {
+    const skopeo = ['skopeo', '--insecure-policy', 'copy', '-q', '--preserve-digests', '--dest-tls-verify=false'];
+    await this.capsule.output([...skopeo, source, `docker://${this.host}/${name}`], { timeout: 300_000 });
   }
 
   close(): Promise<void> {

@@ -3,7 +3,7 @@ import { missingForGo } from '../go.js';
 import { lacking, notHere } from '../tools.js';
 
 const CLIENT = ['containerd', 'ctr', 'ctr-remote', 'runc', 'docker-registry', 'skopeo', 'unshare', 'nsenter'];
-const IMAGES = ['mmdebstrap', 'tar', 'chroot'];
+const IMAGES = ['mmdebstrap', 'tar', 'chroot', 'getfattr'];
 
 /** For `describe(name, { skip: lackingClient('podman') }, …)`. @throws instead where nothing may be skipped */
 export function lackingClient(...more: string[]): string | false {
