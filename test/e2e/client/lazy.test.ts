@@ -1,18 +1,25 @@
-// An optimized image in the real lazy client, containerd with the stargz snapshotter: every layer is mounted lazily, what is
-// prefetched is what lies before the landmarks, and what the startup reads is there before it asks.
+// Optimized images in the real lazy client, containerd with the stargz snapshotter: every layer is mounted lazily, what
+// is prefetched is what lies before the landmarks, and what the startup reads is there before it asks.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import type { Profile } from '../../../src/analyze/types.js';
 import type { LazyClient } from '../../support/lab/client.js';
-import { type LabImage, labImage, PYTHON } from '../../support/lab/images.js';
+import { type LabImage, labImage, NGINX, PYTHON } from '../../support/lab/images.js';
+import { ThrottlingProxy } from '../../support/lab/proxy.js';
 import { lackingClient } from '../../support/lab/tools.js';
 import { noFuse } from '../cli.js';
 import { predictedMisses } from './predict.js';
-import { assertAllLazy, assertForetold, expectedPrefetch, optimize, profile, Workbench } from './workbench.js';
+import { assertAllLazy, assertForetold, expectedPrefetch, optimize, profile, total, Workbench } from './workbench.js';
 
-const sum = (counts: ReadonlyMap<string, number>) => [...counts.values()].reduce((a, b) => a + b, 0);
+const skip = lackingClient('curl') || noFuse();
 
-describe('the python image', { skip: lackingClient() || noFuse(), concurrency: false }, () => {
+/**
+ * The client fetches blobs in whole pieces of 50,000 bytes: at most one too many at the end of the prefetch and one at
+ * the beginning of the TOC, in each layer. And there are HTTP's headers, the manifest and the config.
+ */
+const OVERHEAD = 3 * 2 * 50_000 + 64 * 1024;
+
+describe('the python image, which prints a line and ends', { skip, concurrency: false }, () => {
   let bench: Workbench;
   let image: LabImage;
   let hot: Profile;
@@ -23,35 +30,73 @@ describe('the python image', { skip: lackingClient() || noFuse(), concurrency: f
   });
   after(() => bench?.close());
 
-  /** Pulls and runs the image in a cold client. */
-  async function start<T>(target: string, check: (client: LazyClient) => Promise<T>): Promise<T> {
-    const reference = bench.push(target, `${target.split(':').at(-1)}:t`);
-    await using client = await bench.client();
+  async function startIn(client: LazyClient, reference: string): Promise<void> {
     await client.pull(reference);
     const { status, stdout, stderr } = await client.run(reference);
     assert.deepEqual({ status, stdout, stderr }, { status: 0, stdout: 'ready\n', stderr: '' });
-    return await check(client);
   }
 
-  test('optimized by its profile: nothing is missing at the start', async () => {
+  test('optimized by its profile: nothing is missing at the start, and nothing else is fetched', async () => {
     const target = `oci:${bench.at('out')}:hot`;
     const { plan, result } = await optimize(image.reference, target, ['-p', bench.at('profile.json')]);
     assert.deepEqual(plan.missed, []);
-    await start(target, async (client) => {
-      assertAllLazy(client, 3);
-      assert.deepEqual(client.log().prefetched, expectedPrefetch(result));
-      assert.deepEqual(predictedMisses(hot, plan), { least: 0, most: 0 });
-      assert.equal(sum(await client.onDemandFetches()), 0);
-    });
+    assert.deepEqual(predictedMisses(hot, plan), { least: 0, most: 0 });
+    await bench.push(target, 'hot:t');
+    await using proxy = await ThrottlingProxy.start(bench.registry.port);
+    await using client = await bench.client();
+    await startIn(client, `${proxy.host}/hot:t`);
+    assertAllLazy(client, 3);
+    assert.deepEqual(client.log().prefetched, expectedPrefetch(result));
+    assert.equal(total(await client.onDemandFetches()), 0);
+
+    const wanted = total(expectedPrefetch(result)) + bench.tocBytes(result, 'out');
+    const { down } = proxy.traffic();
+    assert.ok(down >= wanted && down <= wanted + OVERHEAD, `${down} bytes on the wire, ${wanted} are wanted`);
+  });
+
+  test('with a cap on the prefetch: what is behind the landmarks is fetched when it is read', async () => {
+    const target = `oci:${bench.at('out')}:capped`;
+    const args = ['-p', bench.at('profile.json'), '--max-prefetch', '8MiB', '--compression-level', '1'];
+    const { plan, result } = await optimize(image.reference, target, args);
+    await using client = await bench.client();
+    await startIn(client, await bench.push(target, 'capped:t'));
+    assertAllLazy(client, 3);
+    assert.deepEqual(client.log().prefetched, expectedPrefetch(result));
+    assertForetold(total(await client.onDemandFetches()), predictedMisses(hot, plan));
   });
 
   test('--no-profile: nothing is prefetched, every chunk is fetched when it is read', async () => {
     const target = `oci:${bench.at('out')}:plain`;
-    const { plan, result } = await optimize(image.reference, target, ['--no-profile']);
-    await start(target, async (client) => {
-      assertAllLazy(client, 3);
-      assert.deepEqual([sum(client.log().prefetched), sum(expectedPrefetch(result))], [0, 0]);
-      assertForetold(sum(await client.onDemandFetches()), predictedMisses(hot, plan));
-    });
+    const { plan, result } = await optimize(image.reference, target, ['--no-profile', '--compression-level', '1']);
+    await using client = await bench.client();
+    await startIn(client, await bench.push(target, 'plain:t'));
+    assertAllLazy(client, 3);
+    assert.deepEqual([total(client.log().prefetched), total(expectedPrefetch(result))], [0, 0]);
+    assertForetold(total(await client.onDemandFetches()), predictedMisses(hot, plan));
+  });
+});
+
+describe('the nginx image, which serves', { skip, concurrency: false }, () => {
+  test('optimized by its profile: the first page comes without a miss', async () => {
+    await using bench = await Workbench.open();
+    const image = await labImage(NGINX);
+    const args = ['--until', 'http:http://127.0.0.1:8080/', '--net', 'none'];
+    const hot = await profile(image.reference, bench.at('profile.json'), args);
+    const target = `oci:${bench.at('out')}:hot`;
+    const { plan, result } = await optimize(image.reference, target, ['-p', bench.at('profile.json')]);
+    assert.deepEqual(plan.missed, []);
+    assert.deepEqual(predictedMisses(hot, plan), { least: 0, most: 0 });
+    const reference = await bench.push(target, 'nginx:t');
+    await using client = await bench.client();
+    await client.pull(reference);
+    const { name, ended } = await client.startContainer(reference);
+    const curl = ['curl', '-sS', '--fail', '--retry', '40', '--retry-delay', '1', '--retry-connrefused'];
+    const page = await client.inNetworkOf(name, [...curl, 'http://127.0.0.1:8080/']);
+    assert.deepEqual([page.status, page.stdout], [0, 'ready\n'], page.stderr);
+    assertAllLazy(client, 3);
+    assert.deepEqual(client.log().prefetched, expectedPrefetch(result));
+    assert.equal(total(await client.onDemandFetches()), 0);
+    await client.kill(name);
+    await ended;
   });
 });

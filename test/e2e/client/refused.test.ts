@@ -1,0 +1,66 @@
+// What the real lazy client refuses, it pulls as an ordinary layer and runs all the same: only its log tells. If it did
+// not refuse these, the other tests' "accepted" would mean nothing.
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import type { Descriptor, Manifest } from '../../../src/image/types.js';
+import { labImage, PYTHON } from '../../support/lab/images.js';
+import { lackingClient } from '../../support/lab/tools.js';
+import { addToIndex, digestOf, putJson } from '../../support/layout.js';
+import { type Optimized, optimize, Workbench } from './workbench.js';
+
+const TOC_DIGEST = 'containerd.io/snapshot/stargz/toc.digest';
+
+const MUTANTS: readonly { name: string; mutate: (annotations: Record<string, string>) => void; says: RegExp }[] = [
+  {
+    name: 'the digest of another TOC',
+    mutate: (annotations) => {
+      annotations[TOC_DIGEST] = digestOf(Buffer.from('another TOC'));
+    },
+    says: /invalid TOC JSON/,
+  },
+  {
+    name: 'no digest of the TOC',
+    mutate: (annotations) => {
+      delete annotations[TOC_DIGEST];
+    },
+    says: /digest of TOC JSON must be passed/,
+  },
+];
+
+describe('a lazy layer with', { skip: lackingClient(), concurrency: false }, () => {
+  let bench: Workbench;
+  let optimized: Optimized;
+  before(async () => {
+    bench = await Workbench.open();
+    const { reference } = await labImage(PYTHON);
+    optimized = await optimize(reference, `oci:${bench.at('out')}:good`, ['--no-profile', '--compression-level', '1']);
+  });
+  after(() => bench?.close());
+
+  for (const [i, { name, mutate, says }] of MUTANTS.entries()) {
+    test(name, async () => {
+      const layout = bench.at('out');
+      const blob = join(layout, 'blobs/sha256', optimized.result.manifest.digest.slice(7));
+      const manifest: Manifest = JSON.parse(readFileSync(blob, 'utf8'));
+      const layers: Descriptor[] = manifest.layers.map((layer, at) => {
+        const annotations = { ...layer.annotations };
+        if (at === 1) mutate(annotations);
+        return { ...layer, annotations };
+      });
+      const mutant = putJson(layout, { ...manifest, layers }, manifest.mediaType ?? '');
+      addToIndex(layout, { ...mutant, annotations: { 'org.opencontainers.image.ref.name': `mutant${i}` } });
+
+      const reference = await bench.push(`oci:${layout}:mutant${i}`, `mutant${i}:t`);
+      await using client = await bench.client();
+      await client.pull(reference);
+      const { accepted, refused } = client.log();
+      assert.equal(refused.length, 1);
+      assert.match(refused[0]!.error, says);
+      assert.ok(accepted < 3, `${accepted} layers accepted`);
+      const { status, stdout } = await client.run(reference);
+      assert.deepEqual({ status, stdout }, { status: 0, stdout: 'ready\n' });
+    });
+  }
+});
