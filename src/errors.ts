@@ -106,6 +106,35 @@ export function errnoOf(error: unknown): string | undefined {
   return typeof error.code === 'string' && /^E[A-Z0-9]+$/.test(error.code) ? error.code : undefined;
 }
 
+/** An error in a form that another thread can be sent, code included. */
+export interface PlainError {
+  readonly message: string;
+  readonly stack: string | undefined;
+  readonly code: ErrorCode | undefined;
+  readonly hint: string | undefined;
+  readonly context: ErrorContext | undefined;
+}
+
+export function toPlainError(error: unknown): PlainError {
+  const known = error instanceof HotlayerError ? error : undefined;
+  return {
+    message: error instanceof Error ? error.message : String(error),
+    stack: error instanceof Error ? error.stack : undefined,
+    code: known?.code ?? (errnoOf(error) ? 'HL_ERR_IO' : undefined),
+    hint: known?.hint,
+    context: known?.context,
+  };
+}
+
+export function fromPlainError(plain: PlainError): HotlayerError {
+  const error = new HotlayerError(plain.code ?? 'HL_ERR_BUG', plain.message, {
+    ...(plain.hint !== undefined && { hint: plain.hint }),
+    ...(plain.context !== undefined && { context: plain.context }),
+  });
+  if (plain.stack !== undefined) error.stack = plain.stack;
+  return error;
+}
+
 export function isHotlayerError(error: unknown): error is HotlayerError {
   return error instanceof HotlayerError;
 }

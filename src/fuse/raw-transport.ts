@@ -4,10 +4,10 @@
 import { closeSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { Worker } from 'node:worker_threads';
-import { HotlayerError } from '../errors.js';
+import { fromPlainError, HotlayerError } from '../errors.js';
 import { openFuseDevice, runMount, runUmount, runUmountSync } from './mount-command.js';
 import type { FsFault, FuseTransport, Mounted, MountOptions } from './types.js';
-import { fromPlainError, PHASE, type WorkerInput, type WorkerMessage } from './worker-messages.js';
+import { PHASE, type WorkerInput, type WorkerMessage } from './worker-messages.js';
 
 /** How long the serving thread may take to see that its connection is gone, milliseconds. */
 const LET_GO_MS = 10_000;

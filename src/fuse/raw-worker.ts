@@ -3,13 +3,13 @@
 // cannot be terminated, only the end of the mount lets it go (raw-transport.ts sees to that).
 import { readSync, writeSync } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
-import { errnoOf, HotlayerError } from '../errors.js';
+import { errnoOf, HotlayerError, toPlainError } from '../errors.js';
 import { ERRNO } from '../rootfs/types.js';
 import { ownIdMaps } from './id-map.js';
 import { opName } from './protocol.js';
 import { FuseServer } from './server.js';
 import type { FsModule } from './types.js';
-import { PHASE, toPlainError, type WorkerInput, type WorkerMessage } from './worker-messages.js';
+import { PHASE, type WorkerInput, type WorkerMessage } from './worker-messages.js';
 
 const input = workerData as WorkerInput;
 const phase = new Int32Array(input.phase);

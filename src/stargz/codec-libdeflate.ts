@@ -69,7 +69,7 @@ class Libdeflate implements RawCodec {
     if (written === 0) {
       throw new HotlayerError('HL_ERR_BUG', `libdeflate did not compress ${bytes.length} bytes into ${room}`);
     }
-    return Buffer.from(module.HEAPU8.subarray(this.output.at, this.output.at + written));
+    return Buffer.from(module.HEAPU8.buffer, this.output.at, written);
   }
 
   private compressor(level: number): number {

@@ -2,7 +2,18 @@
 export { ANNOTATION, stargzAnnotations } from './annotations.js';
 export { type BlobSource, bufferSource, fileSource } from './blob-source.js';
 export { DEFAULT_CHUNK_SIZE, MAX_CHUNK_SIZE, MIN_CHUNK_SIZE } from './chunking.js';
-export { CODECS, type Codec, type CodecName, DEFAULT_CODEC, LEVELS, openCodec } from './codec.js';
+export {
+  CODECS,
+  type Codec,
+  type CodecName,
+  DEFAULT_CODEC,
+  defaultHotLevel,
+  HOT_LEVEL_BYTES,
+  LEVELS,
+  openCodec,
+} from './codec.js';
+export { CompressionPool, type PoolOptions } from './compression-pool.js';
+export type { Compressor } from './compressor.js';
 export { buildFooter, FOOTER_SIZE, type Footer, LEGACY_FOOTER_SIZE, parseFooter } from './footer.js';
 export { countMembers, type GzipMember, type WalkOptions, walkMembers } from './gzip-members.js';
 export {

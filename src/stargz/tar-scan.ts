@@ -7,7 +7,7 @@ import type { TarLimits, TarScan } from './tar-entry.js';
 import { TarMachine } from './tar-machine.js';
 
 export { type GlobalHeader, MAX_ENTRIES, MAX_METADATA_BYTES, type TarLimits, type TarScan } from './tar-entry.js';
-export { readPayload } from './tar-sparse.js';
+export { payloadPieces, readPayload } from './tar-sparse.js';
 
 /** Bytes read at once: many small files in one read, little waste when payloads are skipped. */
 const WINDOW = 256 * 1024;

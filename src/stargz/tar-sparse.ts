@@ -115,21 +115,40 @@ export function readPayload(fd: number, entry: TarEntry, offset: number, into: U
     readFully(fd, entry, into, 0, length, entry.payloadOffset + offset);
     return length;
   }
-  const extents = entry.sparse;
   let done = 0;
-  for (let i = firstExtentAfter(extents, offset); done < length; i++) {
-    const extent = extents[i];
-    const here = offset + done;
-    const dataFrom = extent ? Math.max(extent.offset, here) : Number.POSITIVE_INFINITY;
-    const hole = Math.min(dataFrom - here, length - done);
-    into.fill(0, done, done + hole);
-    done += hole;
-    if (!extent || done >= length) break;
-    const data = Math.min(extent.offset + extent.length - dataFrom, length - done);
-    readFully(fd, entry, into, done, data, extent.at + dataFrom - extent.offset);
-    done += data;
+  for (const [at, size] of payloadPieces(entry, offset, length)) {
+    if (at === undefined) into.fill(0, done, done + size);
+    else readFully(fd, entry, into, done, size, at);
+    done += size;
   }
   return length;
+}
+
+/**
+ * Where a stretch of a regular file's content lies in the tar, in order, as [offset in the tar, bytes]; undefined for
+ * a hole, whose bytes are zeros.
+ * @param offset and `length`: inside the logical file
+ */
+export function* payloadPieces(
+  entry: Pick<TarEntry, 'payloadOffset' | 'sparse'>,
+  offset: number,
+  length: number,
+): Generator<[at: number | undefined, size: number]> {
+  const extents = entry.sparse;
+  if (!extents) {
+    if (length > 0) yield [entry.payloadOffset + offset, length];
+    return;
+  }
+  const end = offset + length;
+  let here = offset;
+  for (let i = firstExtentAfter(extents, offset); here < end; i++) {
+    const extent = extents[i];
+    const dataFrom = Math.min(extent ? Math.max(extent.offset, here) : end, end);
+    if (dataFrom > here) yield [undefined, dataFrom - here];
+    if (!extent || dataFrom === end) return;
+    here = Math.min(extent.offset + extent.length, end);
+    yield [extent.at + dataFrom - extent.offset, here - dataFrom];
+  }
 }
 
 /** Index of the first extent that ends after `offset`. */

@@ -2,18 +2,19 @@
 import { HotlayerError } from '../errors.js';
 import { cleanPath, isUtf8Path, showPath } from '../paths.js';
 import type { Codec } from './codec.js';
+import type { Compressor } from './compressor.js';
 import { isFormatEntry, type LandmarkKind } from './landmark.js';
 import type { EntryOrder } from './order.js';
 import type { MadeMeta } from './tar-build.js';
 import type { TarEntry } from './tar-entry.js';
-import { readPayload, type TarScan } from './tar-scan.js';
+import type { TarScan } from './tar-scan.js';
 import { isWritableTime } from './toc.js';
 
 /** An entry that is not in the input, mostly a regular file: its headers are made from `meta`. */
 export interface MadeFile {
   readonly meta: MadeMeta;
-  /** Fills `into` with a regular file's content from `offset`; both lie inside `meta.size`. Not called for other types. */
-  readonly read: (offset: number, into: Buffer) => void;
+  /** A regular file's content: that of an entry of a tar which stays open. */
+  readonly content: { readonly fd: number; readonly entry: Pick<TarEntry, 'payloadOffset' | 'sparse'> };
 }
 
 export interface StargzInput {
@@ -25,6 +26,8 @@ export interface StargzInput {
   /** `prefetch`: between hot and rest. `no-prefetch`: before everything. */
   readonly landmark: LandmarkKind;
   readonly codec: Codec;
+  /** Where the work is done; the bytes are the same anywhere. May be shared. Absent: in this thread. */
+  readonly compressor?: Compressor;
   /** Compression level up to the landmark. Absent: the codec's. */
   readonly hotLevel?: number;
   /** Absent: DEFAULT_CHUNK_SIZE. */
@@ -41,8 +44,10 @@ export interface StargzInput {
   /** Names the layer in messages. */
   readonly name?: string;
   readonly signal?: AbortSignal;
-  /** Called now and then with the uncompressed bytes done so far. */
+  /** Called now and then with the uncompressed bytes written so far. */
   readonly onProgress?: (uncompressed: number) => void;
+  /** Called once, when all content is with the compressor: from now on another layer can make use of it, too. */
+  readonly onLaidOut?: () => void;
 }
 
 export interface StargzWarning {
@@ -69,9 +74,7 @@ export function copyOfEntry(fd: number, entry: TarEntry, name: string): MadeFile
   }
   return {
     meta: { ...entry, type, name },
-    read: (offset, into) => {
-      readPayload(fd, entry, offset, into);
-    },
+    content: { fd, entry },
   };
 }
 
@@ -168,6 +171,6 @@ export function layerName(input: StargzInput): string {
   return input.name ?? 'layer';
 }
 
-function bug(input: StargzInput, message: string): HotlayerError {
+export function bug(input: StargzInput, message: string): HotlayerError {
   return new HotlayerError('HL_ERR_BUG', `${layerName(input)}: ${message}`);
 }

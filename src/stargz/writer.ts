@@ -3,24 +3,27 @@
 //
 // A member begins at byte 0, at each chunk of a non-empty regular file, at the TOC and at the footer. Everything else
 // (headers, directories, links, empty files, padding) rides in the member that is open.
-import { createHash } from 'node:crypto';
 import { readSync } from 'node:fs';
 import { HotlayerError } from '../errors.js';
 import type { Digest } from '../image/digest.js';
 import { showPath } from '../paths.js';
 import { MIB } from '../units.js';
+import type { Batch, CompressedBatch } from './batch.js';
+import { BlobAssembly, type Sink } from './blob-assembly.js';
 import { checkChunkSize, chunksOf, DEFAULT_CHUNK_SIZE } from './chunking.js';
+import { type Compressor, InlineCompressor } from './compressor.js';
 import { buildFooter } from './footer.js';
 import { GlobalState } from './global-state.js';
 import { isFormatEntry, LANDMARK_CONTENT, landmarkName, TOC_NAME } from './landmark.js';
-import { MemberWriter, type Sink } from './member-writer.js';
+import { MemberLayout } from './member-layout.js';
 import { effectiveEntries } from './names.js';
 import { headersOfExpanded } from './sparse-header.js';
 import { END_OF_ARCHIVE, madeHeader, paddingOf, ustarHeader } from './tar-build.js';
 import type { TarEntry } from './tar-entry.js';
-import { readPayload } from './tar-scan.js';
+import { payloadPieces } from './tar-scan.js';
 import { TocBuilder, type TocMeta, type WrittenChunk } from './toc.js';
 import {
+  bug,
   checkNames,
   checkOrder,
   layerName,
@@ -50,9 +53,10 @@ export interface StargzResult {
 }
 
 /**
- * Writes the blob to `sink`, member by member. Memory: one chunk, one compressed member and the TOC.
+ * Writes the blob to `sink`. Memory: the batches that the compressor admits, and the TOC.
  * Output depends on the input's bytes, order, landmark, codec, levels and chunking, on nothing else.
- * @throws HL_ERR_LAYER for a hardlink without target, HL_ERR_LIMIT, HL_ERR_IO, and what `sink` throws
+ * When it returns, or throws, the compressor does nothing for it any more, unless the compressor itself has failed.
+ * @throws HL_ERR_LAYER for a hardlink without target, HL_ERR_LIMIT, HL_ERR_IO, and what `sink` and compressor throw
  */
 export async function writeStargz(input: StargzInput, sink: Sink): Promise<StargzResult> {
   return new Writer(input, sink).write();
@@ -61,40 +65,124 @@ export async function writeStargz(input: StargzInput, sink: Sink): Promise<Starg
 /** Bytes copied at once where a directory or link has a payload. */
 const COPY = MIB;
 
+/** A batch that was admitted. */
+interface Underway {
+  readonly batch: Batch;
+  readonly result: Promise<CompressedBatch>;
+}
+
 class Writer {
-  private readonly members: MemberWriter;
+  private readonly layout: MemberLayout;
+  private readonly assembly: BlobAssembly;
+  private readonly compressor: Compressor;
   private readonly toc: TocBuilder;
   private readonly globals: GlobalState;
   private readonly effective: Map<string, TarEntry>;
   private readonly chunkSize: number;
   private readonly warnings: StargzWarning[] = [];
+  /** In order of the blob. */
+  private readonly underway: Underway[] = [];
+  /** Where the landmark's chunk comes, among all chunks; its offset is known once it is written. */
+  private landmarkOffset = 0;
 
   constructor(
     private readonly input: StargzInput,
     sink: Sink,
   ) {
+    const { codec, compressor } = input;
     this.chunkSize = checkChunkSize(input.chunkSize ?? DEFAULT_CHUNK_SIZE);
-    const { codec } = input;
-    this.members = new MemberWriter(codec, input.hotLevel ?? codec.level, this.chunkSize, sink);
+    if (compressor && (compressor.codec.id !== codec.id || compressor.codec.name !== codec.name)) {
+      throw bug(input, `to be compressed by ${codec.id}, but the compressor has ${compressor.codec.id}`);
+    }
+    this.compressor = compressor ?? new InlineCompressor(codec);
+    const takeBuffer = (size: number) => this.compressor.takeBuffer(size);
+    this.layout = new MemberLayout(layerName(input), input.hotLevel ?? codec.level, this.chunkSize, takeBuffer);
     this.toc = new TocBuilder(this.chunkSize);
+    this.assembly = new BlobAssembly(this.toc, sink);
     this.globals = new GlobalState(input.scan.globals);
     this.effective = effectiveEntries(input.scan.entries);
   }
 
   async write(): Promise<StargzResult> {
-    const { scan, order, landmark, codec } = this.input;
     checkOrder(this.input);
     checkNames(this.input, this.effective, (...warning) => this.warn(...warning));
-    let landmarkOffset = 0;
-    if (landmark === 'no-prefetch') landmarkOffset = await this.addLandmark();
+    try {
+      for (const batch of this.content()) await this.submit(batch);
+      this.input.onLaidOut?.();
+      await this.settle();
+      return await this.finish();
+    } finally {
+      // Whoever closes the descriptors next must not do it under a thread that still reads them.
+      for (const { batch, result } of this.underway) {
+        await result.catch(() => {});
+        this.compressor.leave(batch.size);
+      }
+    }
+  }
+
+  /** Waits for room, and makes some by writing what is done, oldest first. */
+  private async submit(batch: Batch): Promise<void> {
+    this.input.signal?.throwIfAborted();
+    while (!this.compressor.enter(batch.size)) {
+      if (this.underway.length > 0) await this.writeOldest();
+      else await this.compressor.left();
+    }
+    const result = this.compressor.compress(batch);
+    // Its failure is met when its turn comes; until then nobody awaits it.
+    result.catch(() => {});
+    this.underway.push({ batch, result });
+  }
+
+  private async writeOldest(): Promise<void> {
+    const { batch, result } = this.underway[0]!;
+    const compressed = await result;
+    this.input.signal?.throwIfAborted();
+    await this.assembly.accept(batch, compressed);
+    this.underway.shift();
+    this.compressor.giveBuffer(compressed.buffer);
+    this.compressor.leave(batch.size);
+    this.input.onProgress?.(this.assembly.uncompressed);
+  }
+
+  private async settle(): Promise<void> {
+    while (this.underway.length > 0) await this.writeOldest();
+    this.input.signal?.throwIfAborted();
+  }
+
+  private async finish(): Promise<StargzResult> {
+    const tocOffset = this.assembly.size;
+    const { json, digest: tocDigest } = this.toc.finish();
+    const { layout } = this;
+    layout.addMade(ustarHeader({ name: Buffer.from(TOC_NAME), typeflag: '0', size: json.length }));
+    layout.addMade(json);
+    layout.addZeros(paddingOf(json.length));
+    layout.addMade(END_OF_ARCHIVE);
+    for (const batch of layout.takeAll()) await this.submit(batch);
+    await this.settle();
+    await this.assembly.acceptEmptyMember(buildFooter(tocOffset));
+    return {
+      ...this.assembly.finish(),
+      tocDigest,
+      tocOffset,
+      landmarkOffset: this.landmarkOffset,
+      entries: this.toc.entries,
+      members: layout.members + 1,
+      warnings: this.warnings,
+    };
+  }
+
+  /** Everything up to the TOC, as batches. Nothing is read except headers that have to be changed. */
+  private *content(): Generator<Batch> {
+    const { scan, order, landmark, codec } = this.input;
+    if (landmark === 'no-prefetch') yield* this.addLandmark();
     for (const header of scan.globals) {
       // Volume labels and lists of names rule nothing; they stay in front.
-      if (header.flag !== 'g') await this.copy(header.headerOffset, header.end - header.headerOffset);
+      if (header.flag !== 'g') yield* this.copy(header.headerOffset, header.end - header.headerOffset);
     }
-    for (const index of order.hot) await this.addInput(scan.entries[index]!);
-    if (landmark === 'prefetch') landmarkOffset = await this.addLandmark();
-    this.members.level = codec.level;
-    for (const index of order.rest) await this.addInput(scan.entries[index]!);
+    for (const index of order.hot) yield* this.addInput(scan.entries[index]!);
+    if (landmark === 'prefetch') yield* this.addLandmark();
+    this.layout.level = codec.level;
+    for (const index of order.rest) yield* this.addInput(scan.entries[index]!);
     for (const header of this.globals.unused()) {
       this.warn(
         'global-header-dropped',
@@ -102,113 +190,94 @@ class Writer {
         `the global PAX header at byte ${header.headerOffset} rules no entry: dropped`,
       );
     }
-    return this.finish(landmarkOffset);
+    for (const block of this.globals.beforeOwn()) this.layout.appendMade(block);
+    yield* this.layout.takeAll();
   }
 
-  private async finish(landmarkOffset: number): Promise<StargzResult> {
-    for (const block of this.globals.beforeOwn()) await this.members.append(block);
-    await this.members.cut();
-    const tocOffset = this.members.offset;
-    const { json, digest: tocDigest } = this.toc.finish();
-    ustarHeader({ name: Buffer.from(TOC_NAME), typeflag: '0', size: json.length }).copy(this.members.reserve(512));
-    json.copy(this.members.reserve(json.length));
-    this.members.reserve(paddingOf(json.length)).fill(0);
-    END_OF_ARCHIVE.copy(this.members.reserve(END_OF_ARCHIVE.length));
-    await this.members.addEmptyMember(buildFooter(tocOffset));
-    return {
-      ...this.members.finish(),
-      tocDigest,
-      tocOffset,
-      landmarkOffset,
-      entries: this.toc.entries,
-      members: this.members.members,
-      warnings: this.warnings,
-    };
-  }
-
-  private async addInput(entry: TarEntry): Promise<void> {
-    const { input } = this;
-    input.signal?.throwIfAborted();
+  private *addInput(entry: TarEntry): Generator<Batch> {
+    const { input, layout } = this;
     if (isFormatEntry(entry.path)) return;
-    for (const file of input.before?.get(entry.index) ?? []) await this.addMade(file);
+    for (const file of input.before?.get(entry.index) ?? []) yield* this.addMade(file);
+    const inToc = this.effective.get(entry.path) === entry;
+    const cuts = input.chunks?.get(entry.index);
     const replacement = input.replace?.get(entry.index);
     if (replacement) {
-      await this.addMade(replacement, this.effective.get(entry.path) === entry, input.chunks?.get(entry.index));
+      yield* this.addMade(replacement, inToc, cuts);
       return;
     }
     for (const block of this.globals.before(entry.index)) {
-      if (Buffer.isBuffer(block)) await this.members.append(block);
-      else await this.copy(block.headerOffset, block.end - block.headerOffset);
+      if (Buffer.isBuffer(block)) layout.appendMade(block);
+      else yield* this.copy(block.headerOffset, block.end - block.headerOffset);
     }
-    const headers = this.read(entry.headerOffset, entry.payloadOffset - entry.headerOffset);
-    const inToc = this.effective.get(entry.path) === entry;
     if (!inToc) {
       this.warn('duplicate-name', entry.path, 'a later entry has the same name: kept in the tar, not in the TOC');
     }
+    const headers = entry.payloadOffset - entry.headerOffset;
     if (entry.type !== 'reg') {
-      await this.members.append(headers);
-      await this.copy(entry.payloadOffset, entry.payloadSize);
-      this.members.reserve(paddingOf(entry.payloadSize)).fill(0);
-      if (inToc) this.toc.add(entry, []);
+      layout.appendFrom(input.fd, entry.headerOffset, headers);
+      yield* this.copy(entry.payloadOffset, entry.payloadSize);
+      layout.addZeros(paddingOf(entry.payloadSize));
+      this.assembly.expect({ meta: entry, chunks: [], inToc });
       return;
     }
     if (entry.sparse) {
       this.warn('sparse-expanded', entry.path, `a sparse file, stored in full (${entry.size} bytes)`);
-    }
-    await this.members.append(entry.sparse ? headersOfExpanded(headers, entry) : headers);
-    const read = (offset: number, into: Buffer) => {
-      readPayload(input.fd, entry, offset, into);
-    };
-    await this.addContent(entry, read, inToc, input.chunks?.get(entry.index));
+      layout.appendMade(headersOfExpanded(this.read(entry.headerOffset, headers), entry));
+    } else layout.appendFrom(input.fd, entry.headerOffset, headers);
+    yield* this.addContent(entry, { fd: input.fd, entry }, inToc, cuts);
   }
 
-  private async addMade(file: MadeFile, inToc = true, cuts?: readonly number[]): Promise<void> {
-    for (const block of this.globals.beforeOwn()) await this.members.append(block);
-    await this.members.append(madeHeader(file.meta));
+  private *addMade(file: MadeFile, inToc = true, cuts?: readonly number[]): Generator<Batch> {
+    for (const block of this.globals.beforeOwn()) this.layout.appendMade(block);
+    this.layout.appendMade(madeHeader(file.meta));
     const meta: TocMeta = { type: 'reg', linkName: '', devMajor: 0, devMinor: 0, ...file.meta };
-    if (meta.type === 'reg') await this.addContent(meta, file.read, inToc, cuts);
-    else if (inToc) this.toc.add(meta, []);
+    if (meta.type === 'reg') yield* this.addContent(meta, file.content, inToc, cuts);
+    else this.assembly.expect({ meta, chunks: [], inToc });
   }
 
-  private async addLandmark(): Promise<number> {
+  private *addLandmark(): Generator<Batch> {
     const name = landmarkName(this.input.landmark);
     const nobody = { uid: 0, gid: 0, uname: '', gname: '', mode: 0, mtime: { sec: 0, nsec: 0 } };
-    for (const block of this.globals.beforeOwn()) await this.members.append(block);
+    for (const block of this.globals.beforeOwn()) this.layout.appendMade(block);
     const size = LANDMARK_CONTENT.length;
-    await this.members.append(ustarHeader({ name: Buffer.from(name), typeflag: '0', size }));
+    this.layout.appendMade(ustarHeader({ name: Buffer.from(name), typeflag: '0', size }));
     const meta: TocMeta = { ...nobody, name, type: 'reg', linkName: '', size, devMajor: 0, devMinor: 0 };
-    const [chunk] = await this.addContent(meta, (_, into) => void LANDMARK_CONTENT.copy(into), true);
-    return chunk!.offset;
+    const onDone = ([chunk]: readonly WrittenChunk[]) => {
+      this.landmarkOffset = chunk!.offset;
+    };
+    yield* this.addContent(meta, LANDMARK_CONTENT, true, [], onDone);
   }
 
   /** A regular file's content after its headers: each chunk in a member of its own, padding after the last. */
-  private async addContent(
+  private *addContent(
     meta: TocMeta,
-    read: (offset: number, into: Buffer) => void,
+    content: Buffer | MadeFile['content'],
     inToc: boolean,
     cuts?: readonly number[],
-  ): Promise<WrittenChunk[]> {
-    const whole = createHash('sha256');
-    const chunks: WrittenChunk[] = [];
-    for (const [at, size] of chunksOf(meta.size, this.chunkSize, cuts)) {
-      this.input.signal?.throwIfAborted();
-      await this.members.cut();
-      const offset = this.members.offset;
-      const bytes = this.members.reserve(size);
-      read(at, bytes);
-      whole.update(bytes);
-      chunks.push({ offset, at, size, digest: `sha256:${createHash('sha256').update(bytes).digest('hex')}` });
-      this.input.onProgress?.(this.members.uncompressed);
+    onDone?: (chunks: readonly WrittenChunk[]) => void,
+  ): Generator<Batch> {
+    const { layout } = this;
+    const chunks = [...chunksOf(meta.size, this.chunkSize, cuts)];
+    this.assembly.expect({ meta, chunks, inToc, ...(onDone && { onDone }) });
+    for (const [at, size] of chunks) {
+      layout.beginChunk(size);
+      if (Buffer.isBuffer(content)) layout.addMade(content.subarray(at, at + size));
+      else {
+        for (const [from, length] of payloadPieces(content.entry, at, size)) {
+          if (from === undefined) layout.addZeros(length);
+          else layout.addFrom(content.fd, from, length);
+        }
+      }
+      yield* layout.take();
     }
-    this.members.reserve(paddingOf(meta.size)).fill(0);
-    if (inToc) this.toc.add(meta, chunks, `sha256:${whole.digest('hex')}`);
-    return chunks;
+    layout.addZeros(paddingOf(meta.size));
   }
 
   /** Bytes of the input as they are. */
-  private async copy(offset: number, length: number): Promise<void> {
+  private *copy(offset: number, length: number): Generator<Batch> {
     for (let done = 0; done < length; done += COPY) {
-      await this.members.append(this.read(offset + done, Math.min(COPY, length - done)));
+      this.layout.appendFrom(this.input.fd, offset + done, Math.min(COPY, length - done));
+      yield* this.layout.take();
     }
   }
 

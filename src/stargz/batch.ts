@@ -1,0 +1,129 @@
+// A batch: some consecutive gzip members of a blob that is being written, as instructions that can be carried out in
+// any thread of this process: which bytes to read where, which are made, where each member ends. What comes back is
+// the same whoever carries them out.
+import { hash } from 'node:crypto';
+import { readSync } from 'node:fs';
+import { HotlayerError } from '../errors.js';
+import type { Bytes } from '../units.js';
+import type { Codec } from './codec.js';
+
+/** Sources of a step that are not descriptors. */
+export const ZEROS = -1;
+/** The bytes are in the buffer already. */
+export const MADE = -2;
+
+export interface Batch {
+  /** Names the layer in messages. */
+  readonly name: string;
+  /** Decompressed bytes. */
+  readonly size: Bytes;
+  /** Three numbers a step, in order of the bytes they give: a descriptor (or ZEROS, MADE), where to read there, how many. */
+  readonly steps: Float64Array<ArrayBuffer>;
+  /** Three numbers a member: where it ends in the batch, how many of its first bytes are a chunk (0: none), the level. */
+  readonly members: Float64Array<ArrayBuffer>;
+  /** `size` bytes or more. Made bytes are in their places, the rest may hold anything. */
+  readonly buffer: ArrayBuffer;
+}
+
+export interface CompressedBatch {
+  /** The batch's own, now with all bytes. */
+  readonly buffer: ArrayBuffer;
+  /** The members one after the other. A buffer of its own. */
+  readonly blob: ArrayBuffer;
+  /** Where each member ends in `blob`. */
+  readonly ends: Float64Array<ArrayBuffer>;
+  /** sha256 of each chunk, in hex, in order; members without a chunk have none. */
+  readonly digests: readonly string[];
+}
+
+/** @throws HL_ERR_IO when a source is shorter than the batch expects, and what the codec throws */
+export function compressBatch(batch: Batch, codec: Pick<Codec, 'gzipBorrowed'>): CompressedBatch {
+  const bytes = Buffer.from(batch.buffer, 0, batch.size);
+  fill(batch, bytes);
+  const { members } = batch;
+  const digests: string[] = [];
+  const ends = new Float64Array(members.length / 3);
+  let start = 0;
+  let length = 0;
+  for (let i = 0; i < ends.length; i++) {
+    const end = members[3 * i]!;
+    const chunk = members[3 * i + 1]!;
+    if (chunk > 0) digests.push(hash('sha256', bytes.subarray(start, start + chunk)));
+    const member = codec.gzipBorrowed(bytes.subarray(start, end), members[3 * i + 2]!);
+    length += collect(member, length);
+    ends[i] = length;
+    start = end;
+  }
+  // Not from Node's pool: it is handed to another thread as a whole.
+  const blob = Buffer.allocUnsafeSlow(length);
+  collected.copy(blob, 0, 0, length);
+  return { buffer: batch.buffer, blob: blob.buffer as ArrayBuffer, ends, digests };
+}
+
+/** One for each thread: members in buffers of their own would keep the garbage collector busy. */
+let collected = Buffer.alloc(0);
+
+function collect(member: Buffer, at: number): number {
+  if (at + member.length > collected.length) {
+    const larger = Buffer.allocUnsafeSlow(Math.max(at + member.length, 2 * collected.length));
+    collected.copy(larger, 0, 0, at);
+    collected = larger;
+  }
+  return member.copy(collected, at);
+}
+
+/**
+ * Carries out the steps. Content, its padding and the headers behind it mostly lie in the source as they are wanted:
+ * such a stretch is read at once, and the padding is cleared afterwards (it need not be zeros there).
+ */
+function fill(batch: Batch, bytes: Buffer): void {
+  const { steps } = batch;
+  let position = 0;
+  /** The stretch to be read: from `at` in `fd`, to `from` … `end` in the batch. It goes on at `to`, after zeros. */
+  const run = { fd: ZEROS, at: 0, from: 0, end: 0, to: 0 };
+  /** Begin and end of zeros inside the stretch. */
+  let zeros: number[] = [];
+  const flush = () => {
+    if (run.fd >= 0) read(batch, run.fd, bytes.subarray(run.from, run.end), run.at);
+    for (let i = 0; i < zeros.length; i += 2) bytes.fill(0, zeros[i], zeros[i + 1]);
+    run.fd = ZEROS;
+    zeros = [];
+  };
+  for (let i = 0; i < steps.length; i += 3) {
+    const source = steps[i]!;
+    const at = steps[i + 1]!;
+    const length = steps[i + 2]!;
+    const goesOn = run.fd >= 0 && run.to === position;
+    if (source === ZEROS && length < MAX_GAP) {
+      if (!goesOn) flush();
+      zeros.push(position, position + length);
+      if (goesOn) run.to = position + length;
+    } else if (source >= 0 && goesOn && source === run.fd && at - run.at === position - run.from) {
+      run.end = run.to = position + length;
+    } else {
+      flush();
+      const end = position + length;
+      if (source === ZEROS) bytes.fill(0, position, end);
+      if (source >= 0) Object.assign(run, { fd: source, at, from: position, end, to: end });
+    }
+    position += length;
+  }
+  flush();
+}
+
+/** Zeros that are read over rather than reading twice: a tar's padding is at most 511 bytes. */
+const MAX_GAP = 512;
+
+function read(batch: Batch, fd: number, into: Buffer, at: number): void {
+  for (let done = 0; done < into.length; ) {
+    const count = readSync(fd, into, done, into.length - done, at + done);
+    if (count === 0) {
+      throw new HotlayerError(
+        'HL_ERR_IO',
+        `${batch.name}: the tar that it is made from ends at byte ${at + done}; expected ${into.length} bytes from ${at}`,
+        { context: { offset: at + done } },
+      );
+    }
+    done += count;
+  }
+}

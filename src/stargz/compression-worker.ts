@@ -1,0 +1,41 @@
+// A compression thread: takes a batch, carries it out, gives it back, takes the next.
+import { parentPort, workerData } from 'node:worker_threads';
+import { HotlayerError, type PlainError, toPlainError } from '../errors.js';
+import { compressBatch } from './batch.js';
+import { type Codec, openCodec } from './codec.js';
+import {
+  type CompressionReply,
+  type CompressionTask,
+  type CompressionWorkerInput,
+  OUT_OF_MEMORY_HINT,
+} from './compression-pool.js';
+
+const input = workerData as CompressionWorkerInput;
+
+function plain(error: unknown): PlainError {
+  // V8: "Array buffer allocation failed"; the heap's own end is an 'error' event at the other side.
+  if (error instanceof RangeError && /allocation/i.test(error.message)) {
+    const message = `a compression thread found no memory: ${error.message}`;
+    return toPlainError(new HotlayerError('HL_ERR_MACHINE', message, { hint: OUT_OF_MEMORY_HINT }));
+  }
+  return toPlainError(error);
+}
+
+function work({ id, batch }: CompressionTask, codec: Codec): void {
+  let reply: CompressionReply;
+  try {
+    reply = { id, result: compressBatch(batch, codec) };
+  } catch (error) {
+    parentPort!.postMessage({ id, error: plain(error) } satisfies CompressionReply);
+    return;
+  }
+  const { buffer, blob, ends } = reply.result;
+  parentPort!.postMessage(reply, [buffer, blob, ends.buffer]);
+}
+
+try {
+  const codec = await openCodec(input.codec, input.level);
+  parentPort!.on('message', (task: CompressionTask) => work(task, codec));
+} catch (error) {
+  parentPort!.postMessage({ unusable: plain(error) } satisfies CompressionReply);
+}
