@@ -26,6 +26,7 @@ import { profileSpooled, tempParentOf } from './profiling.js';
 import { type SampleLayer, sampleImage } from './sample-image.js';
 import { table } from './table.js';
 import { showVerification } from './verify.js';
+import { writeProgress } from './write-progress.js';
 
 interface DemoFlags extends GlobalFlags, WorkloadFlags {
   output: string;
@@ -74,8 +75,7 @@ async function demo(context: CommandContext, flags: DemoFlags): Promise<number> 
     chunkSize: DEFAULT_CHUNK_SIZE,
     ...tempParentOf(context),
     signal,
-    onProgress: (p) =>
-      out.progress(`writing layer ${p.layer + 1}/${p.layers}  ${formatBytes(p.bytes)} of ${formatBytes(p.total)}`),
+    onProgress: writeProgress(out),
   });
   showResult(out, result, after, Number(process.hrtime.bigint() - writing));
 

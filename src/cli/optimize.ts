@@ -21,7 +21,7 @@ import { showPath } from '../paths.js';
 import type { OptimizeResult } from '../rewrite/optimize.js';
 import { isSingle, type OptimizeIndexResult } from '../rewrite/optimize-index.js';
 import { type SpooledImage, spoolImage } from '../rootfs/spooled-image.js';
-import { CODECS, type CodecName, DEFAULT_CHUNK_SIZE, DEFAULT_CODEC, LEVELS } from '../stargz/index.js';
+import { CODECS, type CodecName, DEFAULT_CHUNK_SIZE, DEFAULT_CODEC, HOT_LEVEL_BYTES, LEVELS } from '../stargz/index.js';
 import { formatBytes, formatCount, formatNanos } from '../units.js';
 import { addWorkloadOptions, collect, flag, type GlobalFlags, size, type WorkloadFlags, wholeNumber } from './flags.js';
 import type { CommandContext, Register } from './main.js';
@@ -29,6 +29,7 @@ import { optimizeWhole, type PlatformSteps, showWhole } from './optimize-index.j
 import type { Output } from './output.js';
 import { openingOf, profileSpooled, tempParentOf } from './profiling.js';
 import { bar, table } from './table.js';
+import { writeProgress } from './write-progress.js';
 
 interface OptimizeFlags extends GlobalFlags, WorkloadFlags {
   /** `-p`; false with --no-profile. */
@@ -38,6 +39,7 @@ interface OptimizeFlags extends GlobalFlags, WorkloadFlags {
   chunkSize: number;
   codec: CodecName;
   compressionLevel?: number;
+  hotLevel?: number;
   dryRun?: boolean;
   savePlan?: string;
   strict?: boolean;
@@ -82,9 +84,14 @@ export function addOptimize(program: Command, register: Register): void {
     )
     .addOption(
       flag(
-        '--jobs <n>',
-        'how many to work with; the output never depends on it (layers are written one after the other so far)',
-      ).argParser(wholeNumber(1, 256)),
+        '--hot-level <n>',
+        `compression level before the landmark; default ${LEVELS[DEFAULT_CODEC].hot} for ${DEFAULT_CODEC} up to ${formatBytes(HOT_LEVEL_BYTES)} in a layer, beyond that as --compression-level`,
+      ).argParser(wholeNumber(1, 12)),
+    )
+    .addOption(
+      flag('--jobs <n>', 'threads that compress, default one a core; the output never depends on it').argParser(
+        wholeNumber(1, 256),
+      ),
     )
     .addOption(flag('--strict', 'refuse what other lazy clients would show differently (names that are not UTF-8)'));
   addWorkloadOptions(command);
@@ -181,12 +188,13 @@ async function optimize(
       options: {
         codec: flags.codec,
         ...(flags.compressionLevel === undefined ? {} : { level: flags.compressionLevel }),
+        ...(flags.hotLevel === undefined ? {} : { hotLevel: flags.hotLevel }),
+        ...(flags.jobs === undefined ? {} : { jobs: flags.jobs }),
         chunkSize: flags.chunkSize,
         strict: flags.strict ?? false,
         ...tempParentOf(context),
         signal,
-        onProgress: (p) =>
-          out.progress(`writing layer ${p.layer + 1}/${p.layers}  ${formatBytes(p.bytes)} of ${formatBytes(p.total)}`),
+        onProgress: writeProgress(out),
       },
       savePlan: flags.savePlan,
       single,
@@ -296,6 +304,12 @@ function showLayers(out: Output, result: OptimizeResult): void {
       out.warn(`layer ${layer.index}: ${warning.entry === '' ? '' : `"${warning.entry}": `}${warning.message}`);
     if (!out.verbose && layer.warnings.length > 5)
       out.warn(`layer ${layer.index}: and ${layer.warnings.length - 5} more (--verbose, --json)`);
+  }
+  const unchanged = result.layers.filter((layer) => layer.unchanged);
+  if (unchanged.length === result.layers.length && unchanged.length > 0) {
+    out.note('Already optimized: nothing to do. Every layer is byte for byte what it was.');
+  } else {
+    for (const { index } of unchanged) out.note(`Layer ${index} is already optimized: nothing to do.`);
   }
 }
 

@@ -1,24 +1,33 @@
 // image + plan → optimized image: every layer becomes eStargz, its planned entries before the landmark, and config,
 // manifest and descriptors follow. The bytes of the result depend on image, plan and compression settings only.
+//
+// One pool of threads compresses for all layers. A layer begins when all content of the one below is with the pool, so
+// that no thread waits while a layer's end is hashed, written and synced.
+import { availableParallelism } from 'node:os';
 import type { LayerPlan, Plan } from '../analyze/types.js';
 import { HotlayerError, withContext } from '../errors.js';
 import type { Digest } from '../image/digest.js';
 import { type NewLayer, withLayers } from '../image/rewrite.js';
 import { type Descriptor, type Image, type ImageSink, type Layer, MEDIA } from '../image/types.js';
-import { showPath } from '../paths.js';
 import { stargzAnnotations } from '../stargz/annotations.js';
 import { checkChunkSize } from '../stargz/chunking.js';
-import { type Codec, type CodecName, openCodec } from '../stargz/codec.js';
+import { type Codec, type CodecName, defaultHotLevel, LEVELS, openCodec } from '../stargz/codec.js';
+import { CompressionPool } from '../stargz/compression-pool.js';
 import { type SpooledLayer, spoolLayer } from '../stargz/spool.js';
 import type { TarEntry } from '../stargz/tar-entry.js';
-import { copyOfEntry, type MadeFile, type StargzResult, writeStargz } from '../stargz/writer.js';
+import { copyOfEntry, type MadeFile, type StargzInput, type StargzResult, writeStargz } from '../stargz/writer.js';
 import { makeTempDir } from '../temp.js';
+import { MIB } from '../units.js';
+import { chunkBoundaries } from './chunk-boundaries.js';
 import { checkExpansion } from './expansion.js';
 import { checkInterrupted } from './interrupt.js';
 import { type CheckedOrder, orderLayer } from './layer-order.js';
+import { type LayerWarning, layerWarnings, refuse } from './layer-warnings.js';
 import { type ResolvedLinks, resolveLinks, withoutReserved } from './links.js';
 import { checkPlanFits } from './plan-fit.js';
 import type { OnProgress } from './progress.js';
+
+export type { LayerWarning } from './layer-warnings.js';
 
 export interface OptimizeOptions {
   /** Bytes; files are divided into chunks of at most this size. */
@@ -26,25 +35,18 @@ export interface OptimizeOptions {
   readonly codec: CodecName;
   /** Absent: the codec's default. */
   readonly level?: number | undefined;
+  /** For what is before the landmark. Absent: the codec's, while there is little (`defaultHotLevel`). */
+  readonly hotLevel?: number | undefined;
   /** Where the uncompressed layers are put; absent: the system's temporary directory. */
   readonly tempParent?: string | undefined;
   /** Refuse what lazy clients would show differently: names and link targets that are not UTF-8. */
   readonly strict?: boolean | undefined;
-  /** Reserved: layers are written one after the other. The output does not depend on it. */
+  /** Threads that compress; absent: as many as there are cores. The output does not depend on it. */
   readonly jobs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: OnProgress | undefined;
   /** The source's layers, when the caller has them uncompressed already. They are not closed. */
   readonly spooled?: readonly SpooledLayer[] | undefined;
-}
-
-export interface LayerWarning {
-  readonly layer: number;
-  /** Stable, for programs: the writer's codes, and `hardlink-copied`, `planned-missing`, `order-kept`, `input`. */
-  readonly code: string;
-  /** As shown to people; "" when it concerns the whole layer. */
-  readonly entry: string;
-  readonly message: string;
 }
 
 export interface OptimizedLayerResult {
@@ -70,6 +72,8 @@ export interface OptimizedLayerResult {
   readonly members: number;
   /** Index of the layer below that is the same blob, when there is one: it was written once. */
   readonly sameAs?: number;
+  /** The blob was optimized in just this way already: what was made of it is byte for byte what it was. */
+  readonly unchanged?: true;
   readonly warnings: readonly LayerWarning[];
 }
 
@@ -115,79 +119,152 @@ export function writeOptimized(
   return new Optimizer(source, sink, plan, options).run();
 }
 
+/** Compressed bytes of an image below which starting threads takes longer than the work. */
+const WORTH_THREADS = MIB;
+
 class Optimizer {
-  /** Layers written so far by what makes their bytes: blob, order, chunks. */
-  private readonly written = new Map<string, OptimizedLayerResult>();
+  /** Layers being written or done, by what makes their bytes: blob, order, chunks. */
+  private readonly written = new Map<string, Promise<OptimizedLayerResult>>();
   private readonly spooled: SpooledLayer[] = [];
+  /** Aborted when one layer fails, for all others. */
+  private readonly stop = new AbortController();
+  /** The caller's and `stop`. */
+  private readonly signal: AbortSignal;
+  private failure: unknown;
+  private pool: CompressionPool | undefined;
+  /** Uncompressed bytes written, by layer. */
+  private readonly done: number[];
 
   constructor(
     private readonly source: Image,
     private readonly sink: ImageSink,
     private readonly plan: Plan,
     private readonly options: OptimizeOptions,
-  ) {}
+  ) {
+    this.signal = options.signal ? AbortSignal.any([options.signal, this.stop.signal]) : this.stop.signal;
+    this.done = source.layers.map(() => 0);
+  }
 
   async run(): Promise<OptimizeResult> {
-    const { source, plan, options } = this;
+    const { source, options } = this;
     checkChunkSize(options.chunkSize);
-    checkPlanFits(plan, source);
+    checkPlanFits(this.plan, source);
     const codec = await openCodec(options.codec, options.level);
+    // Only to see that its bytes are the known ones.
+    await openCodec(options.codec, options.hotLevel ?? LEVELS[codec.name].hot);
     const temp = makeTempDir(options.tempParent);
-    const results: OptimizedLayerResult[] = [];
+    const writes: Promise<OptimizedLayerResult>[] = [];
+    if (source.layers.reduce((sum, layer) => sum + layer.descriptor.size, 0) > WORTH_THREADS) {
+      this.pool = new CompressionPool(codec, { jobs: options.jobs ?? availableParallelism(), signal: this.signal });
+    }
     try {
+      let laidOut: Promise<void> | undefined;
       for (const layer of source.layers) {
-        checkInterrupted(options.signal, `layer ${layer.index} was optimized`);
+        checkInterrupted(this.signal, `layer ${layer.index} was optimized`);
         this.spooled.push(options.spooled?.[layer.index] ?? (await this.spool(layer, temp.path)));
-        try {
-          results.push(await this.layer(layer, plan.layers[layer.index]!, codec));
-        } catch (error) {
-          throw withContext(error, { layer: layer.descriptor.digest });
-        }
+        await laidOut;
+        const begun = this.begin(layer, codec);
+        laidOut = begun.laidOut;
+        writes.push(begun.result);
       }
+      return await this.putDocuments(await Promise.all(writes));
+    } catch (error) {
+      checkInterrupted(options.signal, 'the image was optimized');
+      throw this.failure ?? error;
     } finally {
+      this.stop.abort();
+      await Promise.allSettled(writes);
+      await this.pool?.close();
       // Kept to the end: a hardlink of a higher layer may need a file of any lower one.
       if (!options.spooled) for (const layer of this.spooled) layer.close();
       temp.remove();
     }
-    return this.putDocuments(results);
   }
 
   private spool(layer: Layer, dir: string): Promise<SpooledLayer> {
-    const { signal } = this.options;
     return spoolLayer(layer, dir, {
       onProgress: (bytes, total) => this.progress('spool', layer.index, bytes, total),
-      ...(signal && { signal }),
+      signal: this.signal,
     });
   }
 
   private progress(step: 'spool' | 'write', layer: number, bytes: number, total: number): void {
-    this.options.onProgress?.({ step, layer, layers: this.source.layers.length, bytes, total });
+    const layers = this.source.layers.length;
+    if (step === 'write') this.done[layer] = bytes;
+    const sum = (numbers: number[]) => numbers.reduce((a, b) => a + b, 0);
+    const known = step === 'write' && (this.options.spooled ?? this.spooled).length === layers;
+    const overall = known && {
+      bytes: sum(this.done),
+      total: sum((this.options.spooled ?? this.spooled).map((spooled) => spooled.size)),
+    };
+    this.options.onProgress?.({ step, layer, layers, bytes, total, ...(overall && { overall }) });
   }
 
-  private async layer(layer: Layer, plan: LayerPlan, codec: Codec): Promise<OptimizedLayerResult> {
+  /** `laidOut` resolves, never rejects, when the next layer may begin. */
+  private begin(layer: Layer, codec: Codec): { result: Promise<OptimizedLayerResult>; laidOut: Promise<void> } {
+    let resolve = () => {};
+    const laidOut = new Promise<void>((go) => {
+      resolve = go;
+    });
+    const result = this.layer(layer, this.plan.layers[layer.index]!, codec, resolve)
+      .catch((error) => {
+        this.failure ??= withContext(error, { layer: layer.descriptor.digest });
+        this.stop.abort(this.failure);
+        throw this.failure;
+      })
+      .finally(resolve);
+    result.catch(() => {});
+    return { result, laidOut };
+  }
+
+  private async layer(
+    layer: Layer,
+    plan: LayerPlan,
+    codec: Codec,
+    onLaidOut: () => void,
+  ): Promise<OptimizedLayerResult> {
     const { index } = layer;
-    const spooled = this.spooled[index]!;
-    const entries = withoutReserved(spooled.scan.entries);
+    const entries = withoutReserved(this.spooled[index]!.scan.entries);
     const layers = this.spooled.map((s) => withoutReserved(s.scan.entries));
     layers[index] = entries;
     const links = resolveLinks(layers, index);
-    checkExpansion(layer.descriptor.digest, spooled.size, entries, links);
+    checkExpansion(layer.descriptor.digest, this.spooled[index]!.size, entries, links);
     const paths = plan.hot.map((entry) => entry.path);
     const order = orderLayer(layers, index, paths, links);
+    const rewrite = () => this.rewrite(layer, entries, order, plan, links, codec, onLaidOut);
     // Copies depend on the layers below, everything else on blob and plan.
-    const key =
-      links.copies.size > 0
-        ? undefined
-        : JSON.stringify([layer.descriptor.digest, order.hot.map((e) => e.index), plan.chunks]);
-    const same = key === undefined ? undefined : this.written.get(key);
-    if (same)
+    if (links.copies.size > 0) return rewrite();
+    const key = JSON.stringify([layer.descriptor.digest, order.hot.map((e) => e.index), plan.chunks]);
+    const first = this.written.get(key);
+    if (first) {
+      onLaidOut();
+      const same = await first;
+      this.progress('write', index, this.spooled[index]!.size, this.spooled[index]!.size);
       return { ...same, index, sameAs: same.index, warnings: same.warnings.map((w) => ({ ...w, layer: index })) };
-    const warnings = this.warnings(index, spooled, entries, order, links);
-    const written = await this.write(layer, spooled, entries, order, plan, links, codec);
+    }
+    const result = rewrite();
+    this.written.set(key, result);
+    return result;
+  }
+
+  private async rewrite(
+    layer: Layer,
+    entries: readonly TarEntry[],
+    order: CheckedOrder,
+    plan: LayerPlan,
+    links: ResolvedLinks,
+    codec: Codec,
+    onLaidOut: () => void,
+  ): Promise<OptimizedLayerResult> {
+    const { index } = layer;
+    const warnings = layerWarnings(index, this.spooled[index]!, entries, order, links);
+    const hotBytes = order.hot.reduce((sum, entry) => sum + entry.size, 0);
+    const hotLevel = this.options.hotLevel ?? defaultHotLevel(codec, hotBytes);
+    const written = await this.write(layer, entries, order, plan, links, { codec, hotLevel, onLaidOut });
     for (const { code, entry, message } of written.warnings) warnings.push({ layer: index, code, entry, message });
     if (this.options.strict) refuse(warnings);
     const prefetch = order.hot.length > 0;
-    const result: OptimizedLayerResult = {
+    return {
       index,
       digestBefore: layer.descriptor.digest,
       digest: written.digest,
@@ -199,26 +276,25 @@ class Optimizer {
       uncompressedSize: written.uncompressedSize,
       entries: entries.length,
       hotEntries: order.hot.length,
-      hotBytes: order.hot.reduce((sum, entry) => sum + entry.size, 0),
+      hotBytes,
       landmark: prefetch ? 'prefetch' : 'no-prefetch',
       prefetchBytes: prefetch ? written.landmarkOffset : 0,
       members: written.members,
+      ...(written.digest === layer.descriptor.digest && { unchanged: true }),
       warnings,
     };
-    if (key !== undefined) this.written.set(key, result);
-    return result;
   }
 
   private async write(
     layer: Layer,
-    spooled: SpooledLayer,
     entries: readonly TarEntry[],
     order: CheckedOrder,
     plan: LayerPlan,
     links: ResolvedLinks,
-    codec: Codec,
+    how: Pick<StargzInput, 'codec' | 'hotLevel' | 'onLaidOut'>,
   ): Promise<StargzResult> {
     const { options } = this;
+    const spooled = this.spooled[layer.index]!;
     const replace = new Map<number, MadeFile>();
     for (const [position, source] of links.copies) {
       const entry = entries[position]!;
@@ -232,12 +308,13 @@ class Optimizer {
           scan: spooled.scan,
           order: { hot: order.hot.map((e) => e.index), rest: order.rest.map((e) => e.index) },
           landmark: order.hot.length > 0 ? 'prefetch' : 'no-prefetch',
-          codec,
+          ...how,
+          ...(this.pool && { compressor: this.pool }),
           chunkSize: options.chunkSize,
           chunks: chunkBoundaries(plan, entries, links),
           replace,
           name: `layer ${layer.index} (${layer.descriptor.digest})`,
-          ...(options.signal && { signal: options.signal }),
+          signal: this.signal,
           onProgress: (bytes) => this.progress('write', layer.index, Math.min(bytes, spooled.size), spooled.size),
         },
         (chunk) => blob.write(chunk),
@@ -254,32 +331,6 @@ class Optimizer {
     } finally {
       await blob.abort();
     }
-  }
-
-  private warnings(
-    layer: number,
-    spooled: SpooledLayer,
-    entries: readonly TarEntry[],
-    order: CheckedOrder,
-    links: ResolvedLinks,
-  ): LayerWarning[] {
-    const warnings: LayerWarning[] = spooled.warnings.map((message) => ({ layer, code: 'input', entry: '', message }));
-    for (const path of order.missed) {
-      const message = 'the plan names it, but the layer has no such entry: ignored';
-      warnings.push({ layer, code: 'planned-missing', entry: showPath(path), message });
-    }
-    if (order.kept) {
-      const message =
-        'its entries replace each other through symlinks, and the planned order would change the result: the order is kept, nothing is prefetched';
-      warnings.push({ layer, code: 'order-kept', entry: '', message });
-    }
-    for (const [position, source] of links.copies) {
-      const { name, linkName } = entries[position]!;
-      const where = source.layer === layer ? 'was replaced later in this layer' : `is in layer ${source.layer}`;
-      const message = `a hardlink to "${showPath(linkName)}", which ${where}: stored as a copy (${source.entry.size} bytes)`;
-      warnings.push({ layer, code: 'hardlink-copied', entry: showPath(name), message });
-    }
-    return warnings;
   }
 
   private async putDocuments(results: readonly OptimizedLayerResult[]): Promise<OptimizeResult> {
@@ -309,48 +360,4 @@ class Optimizer {
       warnings: results.flatMap((result) => result.warnings),
     };
   }
-}
-
-/** The plan's chunk boundaries by entry index. @throws HL_ERR_DATA when they are not offsets inside the file */
-function chunkBoundaries(
-  plan: LayerPlan,
-  entries: readonly TarEntry[],
-  links: ResolvedLinks,
-): Map<number, readonly number[]> {
-  const boundaries = new Map<number, readonly number[]>();
-  const wanted = Object.entries(plan.chunks ?? {});
-  if (wanted.length === 0) return boundaries;
-  const byPath = new Map(entries.map((entry, i) => [entry.path, i]));
-  for (const [path, offsets] of wanted) {
-    const position = byPath.get(path);
-    if (position === undefined) continue;
-    const file = links.copies.get(position)?.entry ?? entries[position]!;
-    if (file.type !== 'reg') continue;
-    const good = offsets.every(
-      (offset, k) => Number.isSafeInteger(offset) && offset > (offsets[k - 1] ?? 0) && offset < file.size,
-    );
-    if (!good) {
-      throw new HotlayerError(
-        'HL_ERR_DATA',
-        `plan: chunk boundaries of "${showPath(path)}" are ${JSON.stringify(offsets)}; expected ascending offsets above 0 and below ${file.size}`,
-        { context: { entry: showPath(path) } },
-      );
-    }
-    boundaries.set(entries[position]!.index, offsets);
-  }
-  return boundaries;
-}
-
-/** What `--strict` does not let pass: differences between the tar and the lazy view that nobody can mend. */
-const STRICT: readonly string[] = ['name-not-utf8', 'name-collision', 'time-out-of-range'];
-
-function refuse(warnings: readonly LayerWarning[]): void {
-  const bad = warnings.filter((warning) => STRICT.includes(warning.code));
-  const [first] = bad;
-  if (!first) return;
-  const more = bad.length > 1 ? ` (and ${bad.length - 1} more)` : '';
-  throw new HotlayerError('HL_ERR_CHECK_FAILED', `layer ${first.layer}: "${first.entry}": ${first.message}${more}`, {
-    context: { entry: first.entry },
-    hint: 'rename it in the image, or go without --strict',
-  });
 }

@@ -9,6 +9,8 @@ export interface Progress {
   /** Bytes done of `total` in this step of this layer; both 1 when the step ends without having been counted. */
   readonly bytes: number;
   readonly total: number;
+  /** Of this step in all layers together, where that is known. Layers may overlap. */
+  readonly overall?: { readonly bytes: number; readonly total: number };
 }
 
 /** Called often; must return quickly and must not throw. */
