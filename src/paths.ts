@@ -4,6 +4,7 @@
 import { isUtf8 } from 'node:buffer';
 
 const ESCAPED = /[\udc80-\udcff]/;
+const SURROGATE = /[\ud800-\udfff]/;
 
 /** Bytes of a name or path → string; lossless, see `pathToBytes`. */
 export function bytesToPath(bytes: Uint8Array): string {
@@ -64,7 +65,14 @@ export function showPath(path: string): string {
 /** A comparison by bytes, the order that every list of names in an output uses (never by locale). */
 export function comparePaths(a: string, b: string): number {
   if (a === b) return 0;
+  // UTF-16 order is byte order unless surrogates (astral characters, escaped bytes) take part.
+  if (!SURROGATE.test(a) && !SURROGATE.test(b)) return a < b ? -1 : 1;
   return Buffer.compare(pathToBytes(a), pathToBytes(b));
+}
+
+/** Sorts in place, in the order of comparePaths; much faster for a long list. */
+export function sortPaths(paths: string[]): string[] {
+  return paths.some((path) => SURROGATE.test(path)) ? paths.sort(comparePaths) : paths.sort();
 }
 
 /**

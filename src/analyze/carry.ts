@@ -3,6 +3,7 @@
 // likely name, so that the plan lists it as missed.
 import { comparePaths } from '../paths.js';
 import type { Bytes } from '../units.js';
+import { renumberFiles, replayOf, saveReplay } from './replay.js';
 import type { ViewNode } from './tree-view.js';
 import type { Profile, ProfileFile } from './types.js';
 
@@ -197,6 +198,8 @@ export function carryProfile(
   at: (path: string) => ViewNode | undefined,
 ): Carried {
   const files = new Map<string, ProfileFile>();
+  /** Where each file of the profile went, in its order there. */
+  const movedTo = new Map<ProfileFile, string>();
   const missed: string[] = [];
   let wanted = 0;
   let found = 0;
@@ -222,6 +225,7 @@ export function carryProfile(
       }
     }
     const moved = node ? asThere(file, place!, node) : withoutLayer(file, places[0]!);
+    movedTo.set(file, moved.path);
     const other = files.get(moved.path);
     if (!other || other.openedIn < moved.openedIn) {
       files.set(moved.path, moved);
@@ -229,11 +233,15 @@ export function carryProfile(
     }
   }
   const { platform: _, ...rest } = profile;
+  const sorted = [...files.values()].sort((a, b) => comparePaths(a.path, b.path));
+  const numberOf = new Map(sorted.map(({ path }, i) => [path, i]));
+  const numbers = profile.files.map((file) => numberOf.get(movedTo.get(file)!)!);
   return {
     profile: {
       ...rest,
       platform: to,
-      files: [...files.values()].sort((a, b) => comparePaths(a.path, b.path)),
+      runs: profile.runs.map((run) => ({ ...run, replay: saveReplay(renumberFiles(replayOf(run), numbers)) })),
+      files: sorted,
     },
     coverage: { wanted, found, renamed: renamedCount, bytes, wantedBytes, missed: missed.sort(comparePaths) },
   };

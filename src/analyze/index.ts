@@ -1,6 +1,6 @@
 // Traces → profile → ranking → plan, and the files that hold them.
 export { type Carried, type Coverage, carryProfile, counterparts } from './carry.js';
-export { mergeProfiles } from './merge.js';
+export { mergeProfiles, runsOf } from './merge.js';
 export {
   DEFAULT_CHUNK_SIZE,
   type PlanInput,
@@ -24,6 +24,6 @@ export {
   writeProfile,
 } from './saved.js';
 export { planSchema, profileSchema } from './schema.js';
-export { type RunSummary, summarizeEvents, summarizeTrace } from './summarize.js';
+export { summarizeEvents, summarizeTrace } from './summarize.js';
 export { type TreeView, viewOfFs, viewOfTree } from './tree-view.js';
 export * from './types.js';

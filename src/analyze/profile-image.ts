@@ -10,14 +10,15 @@ import { type RunOptions, type TraceSource, traceRun } from '../trace/run.js';
 import { copyTrace } from '../trace/trace-writer.js';
 import { countDirectory } from './count-directory.js';
 import { buildProfile } from './profile.js';
-import { type Names, type RunSummary, summarizeTrace } from './summarize.js';
+import type { RecordedRun } from './recorded-run.js';
+import { type Names, summarizeTrace } from './summarize.js';
 import { type TreeView, viewOfFs, viewOfTree } from './tree-view.js';
-import type { Profile, ProfileRun } from './types.js';
+import type { Profile } from './types.js';
 
 export type ProfileProgress =
   /** `run` counts from 1. */
   | { readonly phase: 'start'; readonly run: number; readonly runs: number }
-  | { readonly phase: 'end'; readonly run: number; readonly runs: number; readonly result: ProfileRun };
+  | { readonly phase: 'end'; readonly run: number; readonly runs: number; readonly result: RecordedRun['run'] };
 
 export interface ProfileOptions extends RunOptions {
   /** At least 1. */
@@ -84,7 +85,7 @@ async function profileRuns(
   const tree = openTree(temp.path);
   const warned = new Set<string>();
   try {
-    const summaries: RunSummary[] = [];
+    const summaries: RecordedRun[] = [];
     for (let run = 1; run <= runs; run++) {
       onProgress?.({ phase: 'start', run, runs });
       const path = join(temp.path, `run-${run}.trace`);

@@ -3,84 +3,77 @@
 import { HotlayerError } from '../errors.js';
 import { comparePaths } from '../paths.js';
 import { TOOL } from '../trace/tool.js';
-import { countRanges, totalLength } from './ranges.js';
-import { meanPairwiseJaccard, medianCount, spreadOf } from './statistics.js';
-import type { FileInRun, RunSummary } from './summarize.js';
+import { countFiles } from './count-files.js';
+import { FileTable } from './file-table.js';
+import type { RecordedRun } from './recorded-run.js';
+import { renumberFiles, saveReplay } from './replay.js';
+import { meanPairwiseJaccard, spreadOf } from './statistics.js';
 import type { TreeView } from './tree-view.js';
-import { PROFILE_SCHEMA, type Profile, type ProfileFile } from './types.js';
+import { PROFILE_SCHEMA, type Profile, type ProfileRun } from './types.js';
 
 /**
  * @param runs at least one; all of the same image, workload and precision
  * @throws HL_ERR_DATA when there is none or they do not belong together
  */
-export function buildProfile(runs: readonly RunSummary[], tree: Pick<TreeView, 'totals'>): Profile {
+export function buildProfile(runs: readonly RecordedRun[], tree: Pick<TreeView, 'totals'>): Profile {
   const first = runs[0];
   if (!first) throw new HotlayerError('HL_ERR_DATA', 'a profile needs at least one trace, found none');
   for (const [i, run] of runs.entries()) requireSame(first, run, i);
-  const { header } = first;
-  const { files, bytes } = tree.totals();
+  return assembleProfile(runs, tree.totals());
+}
+
+/**
+ * @param runs at least one, known to belong together; the profile lists them in this order
+ * @param totals of the image: files and bytes
+ */
+export function assembleProfile(runs: readonly RecordedRun[], totals: { files: number; bytes: number }): Profile {
+  const table = new FileTable(runs.map(({ files, replay }) => ({ files, used: replay.file })));
+  const replays = runs.map(({ replay }, i) => renumberFiles(replay, table.numbers[i]!));
+  const { files, filesRead } = countFiles(table.files, replays);
+  const misses = sumMisses(runs.map((run) => run.misses));
+  const directory = new Map(misses.directories.map(({ path }, i) => [path, i]));
   const readies = runs.flatMap(({ run }) => (run.ready ? [run.ready.t] : []));
+  const least = <T>(values: readonly T[]): T =>
+    values.reduce((a, b) => (JSON.stringify(b) < JSON.stringify(a) ? b : a));
+  const { image, platform } = runs[0]!.header;
   return {
     schemaVersion: PROFILE_SCHEMA,
     tool: TOOL,
     image: {
-      reference: header.image.reference,
-      ...(header.image.digest === undefined ? undefined : { digest: header.image.digest }),
-      files,
-      bytes,
+      // Of several hosts, each may have its own name for the image.
+      reference: least(runs.map(({ header }) => header.image.reference)),
+      ...(image.digest === undefined ? undefined : { digest: image.digest }),
+      ...totals,
     },
-    ...(header.platform === undefined ? undefined : { platform: header.platform }),
-    workload: header.workload,
-    precision: header.precision,
-    until: header.until,
+    ...(platform === undefined ? undefined : { platform }),
+    workload: least(runs.map(({ header }) => header.workload)),
+    precision: runs.every(({ header }) => header.precision === 'exact') ? 'exact' : 'fast',
+    until: untilOf(runs),
     complete: runs.every(({ run }) => run.complete),
-    runs: runs.map(({ run }) => run),
+    runs: runs.map(({ run, misses: counts }, i): ProfileRun => {
+      const searched = [...counts].map(([path, count]): [number, number] => [directory.get(path)!, count]);
+      return {
+        ...run,
+        misses: searched.sort(([a], [b]) => a - b),
+        replay: saveReplay(replays[i]!),
+      };
+    }),
     ...(readies.length === 0 ? undefined : { ready: spreadOf(readies) }),
-    stability: meanPairwiseJaccard(runs.map(filesRead)),
-    files: mergeFiles(runs),
-    misses: sumMisses(runs.map(({ misses }) => misses)),
+    stability: meanPairwiseJaccard(filesRead),
+    files,
+    misses,
   };
 }
 
-function filesRead({ files }: RunSummary): Set<string> {
-  return new Set([...files.values()].filter(({ ranges }) => ranges.length > 0).map(({ path }) => path));
-}
-
-function mergeFiles(runs: readonly RunSummary[]): ProfileFile[] {
-  const byPath = new Map<string, FileInRun[]>();
-  for (const { files } of runs) {
-    for (const file of files.values()) {
-      const list = byPath.get(file.path);
-      if (list) list.push(file);
-      else byPath.set(file.path, [file]);
-    }
-  }
-  return [...byPath.values()].map(mergeFile).sort((a, b) => comparePaths(a.path, b.path));
-}
-
-/** @param seen the same file in each run that touched it */
-function mergeFile(seen: readonly FileInRun[]): ProfileFile {
-  // They agree but for a directory that changed between the runs: then the largest stands for all.
-  const { path, type, layer, size } = seen.reduce((a, b) => (b.size > a.size ? b : a));
-  const comms = new Set(seen.flatMap((file) => [...file.comms]));
-  return {
-    path,
-    type: seen.every((file) => file.type === type) ? type : 'other',
-    ...(layer === undefined ? undefined : { layer }),
-    size,
-    seenIn: seen.length,
-    openedIn: seen.filter((file) => file.opened).length,
-    firstAccess: spreadOf(seen.map((file) => file.first)),
-    bytesRead: spreadOf(seen.map((file) => totalLength(file.ranges))),
-    reads: medianCount(seen.map((file) => file.reads)),
-    ranges: countRanges(seen.map((file) => file.ranges)),
-    ...(seen.some((file) => file.executed) ? { executed: true as const } : undefined),
-    comms: [...comms].sort(comparePaths),
-  };
+/** The rules in their order where all runs have the same; else all of them, in byte order. */
+function untilOf(runs: readonly RecordedRun[]): readonly string[] {
+  const first = runs[0]!.header.until;
+  if (runs.every(({ header }) => JSON.stringify(header.until) === JSON.stringify(first))) return first;
+  return [...new Set(runs.flatMap(({ header }) => header.until))].sort(comparePaths);
 }
 
 /** Most searched first, then by path. */
-export function sumMisses(counts: readonly ReadonlyMap<string, number>[]): Profile['misses'] {
+function sumMisses(counts: readonly ReadonlyMap<string, number>[]): Profile['misses'] {
   const sums = new Map<string, number>();
   for (const map of counts) for (const [path, count] of map) sums.set(path, (sums.get(path) ?? 0) + count);
   const directories = [...sums]
@@ -89,8 +82,8 @@ export function sumMisses(counts: readonly ReadonlyMap<string, number>[]): Profi
   return { total: directories.reduce((sum, { count }) => sum + count, 0), directories };
 }
 
-function requireSame(a: RunSummary, b: RunSummary, index: number): void {
-  const facts = ({ header }: RunSummary) => ({
+function requireSame(a: RecordedRun, b: RecordedRun, index: number): void {
+  const facts = ({ header }: RecordedRun) => ({
     image: header.image.digest ?? header.image.reference,
     workload: JSON.stringify(header.workload),
     precision: header.precision,

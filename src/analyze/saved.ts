@@ -48,6 +48,17 @@ export function parseProfile(text: string, where: string): Profile {
     if (file.openedIn > file.seenIn) fail(`${at}.openedIn`, `${file.seenIn} or less, as seenIn`, file.openedIn);
     checkRanges(file.ranges, file.size, runs, at, fail);
   }
+  for (const [i, run] of profile.runs.entries()) {
+    const directories = profile.misses.directories.length;
+    for (const [n, [directory]] of run.misses.entries()) {
+      if (directory < directories) continue;
+      fail(`$.runs[${i}].misses[${n}][0]`, `an index below ${directories}, the number of directories`, directory);
+    }
+    for (const [n, { parent }] of run.replay.processes.entries()) {
+      if (parent === undefined || parent < n) continue;
+      fail(`$.runs[${i}].replay.processes[${n}].parent`, `an index below ${n}, its own`, parent);
+    }
+  }
   return profile;
 }
 

@@ -32,8 +32,30 @@ const spread: Schema = object({
 
 const ready: Schema = object({ t: natural('ns since the workload was started'), by: text });
 
+const replay: Schema = object({
+  accesses: natural('rows'),
+  processes: list(
+    object(
+      {
+        pid: natural('thread id; 0: not known'),
+        comm: text,
+        parent: natural('index of the row that it came from, by fork or under another name'),
+      },
+      ['comm', 'parent'],
+    ),
+    'threads, each name of a thread a row',
+  ),
+  columns: {
+    type: 'string',
+    pattern: '^[A-Za-z0-9+/]+={0,2}$',
+    description:
+      'base64 of a gzip member of seven columns, one after the other, each of as many LEB128 numbers as there are accesses, in order of time: t in ns (zigzag, less the row before), process, file (index in files; zigzag, less the row before), kind (0 look, 1 open, 2 exec, 3 read, 4 readlink, 5 readdir), offset (zigzag, less the end of the last read of the same file), bytes delivered, duration in ns',
+  },
+});
+
 const run: Schema = object(
   {
+    id: { type: 'string', pattern: '^[0-9a-f]{16}$', description: 'of its content: the same run in two profiles' },
     complete: truth,
     incompleteBecause: text,
     events: natural(),
@@ -43,6 +65,11 @@ const run: Schema = object(
     signal: text,
     filesRead: natural('regular files of which bytes were read before ready'),
     bytesRead: natural('distinct bytes of them'),
+    misses: list(
+      { type: 'array', prefixItems: [natural(), { type: 'integer', minimum: 1 }], items: false, minItems: 2 },
+      '[index in misses.directories, look-ups of names that do not exist]',
+    ),
+    replay,
   },
   ['incompleteBecause', 'ready', 'exitCode', 'signal'],
 );
@@ -72,7 +99,7 @@ const file: Schema = object(
       '[offset, length, runs that read all of it]; sorted, disjoint',
     ),
     executed: { type: 'boolean', const: true },
-    comms: list(text, 'command names that touched it'),
+    comms: list(text, 'command names that asked for its content, or else looked at it first'),
   },
   ['layer', 'executed'],
 );

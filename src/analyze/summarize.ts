@@ -1,37 +1,18 @@
-// One trace → what one run touched until it was ready, file by file. Paths become canonical here: all the names of a
-// hardlinked file are one file.
+// One trace → what one run touched until it was ready. Paths become canonical here: all the names of a hardlinked file
+// are one file.
+import { HotlayerError } from '../errors.js';
 import type { TraceEnd, TraceEvent, TraceHeader } from '../trace/events.js';
 import { scanTrace } from '../trace/trace-file.js';
-import { type Range, RangeSet, totalLength } from './ranges.js';
+import { AccessLog } from './access-log.js';
+import { readTotals } from './count-files.js';
+import { idOfRun, type RecordedFile, type RecordedRun } from './recorded-run.js';
+import { REPLAY_OPS, type ReplayProcess } from './replay.js';
 import type { TreeView, ViewNode } from './tree-view.js';
-import type { ProfileFile, ProfileRun } from './types.js';
+import type { ProfileFile } from './types.js';
+import { MAX_VARINT } from './varint.js';
 
 /** Which file a name is. */
 export type Names = Pick<TreeView, 'at'>;
-
-export interface FileInRun {
-  readonly path: string;
-  readonly type: ProfileFile['type'];
-  readonly layer?: number;
-  readonly size: number;
-  /** When its content was first asked for; when it never was: when it was first looked at. */
-  readonly first: number;
-  /** Content was asked for: open, read, readlink of a symlink, readdir of a directory. */
-  readonly opened: boolean;
-  readonly executed: boolean;
-  /** Read calls. */
-  readonly reads: number;
-  readonly ranges: readonly Range[];
-  readonly comms: ReadonlySet<string>;
-}
-
-export interface RunSummary {
-  readonly header: TraceHeader;
-  readonly run: ProfileRun;
-  readonly files: ReadonlyMap<string, FileInRun>;
-  /** Look-ups of names that do not exist, by canonical path of the directory. */
-  readonly misses: ReadonlyMap<string, number>;
-}
 
 /** Events of one run, in any order. */
 export function summarizeEvents(
@@ -39,7 +20,7 @@ export function summarizeEvents(
   events: Iterable<TraceEvent>,
   end: TraceEnd,
   tree: Names,
-): RunSummary {
+): RecordedRun {
   const collector = new RunCollector(tree, readyLimit(end));
   for (const event of events) collector.add(event);
   return collector.finish(header, end);
@@ -48,9 +29,9 @@ export function summarizeEvents(
 /**
  * A trace file, in one pass when its end record is known already, in two when not (it is the last line, but says
  * which events count).
- * @throws as scanTrace
+ * @throws as scanTrace; HL_ERR_LIMIT for more than MAX_REPLAY_ACCESSES accesses
  */
-export async function summarizeTrace(path: string, tree: Names, end?: TraceEnd): Promise<RunSummary> {
+export async function summarizeTrace(path: string, tree: Names, end?: TraceEnd): Promise<RecordedRun> {
   const known = end ?? (await scanTrace(path, () => {})).end;
   const collector = new RunCollector(tree, readyLimit(known));
   const summary = await scanTrace(path, (event) => collector.add(event));
@@ -66,21 +47,27 @@ interface Gathered {
   readonly node: ViewNode | undefined;
   readonly path: string;
   type: ProfileFile['type'];
-  firstSeen: number;
-  firstOpened: number;
-  executed: boolean;
-  reads: number;
-  readonly ranges: RangeSet;
-  readonly comms: Set<string>;
+  /** Largest end of a read. */
+  end: number;
+  /** The first event, which becomes a `look` when the content is never asked for. */
+  seenAt: number;
+  seenBy: number;
+  seenFor: number;
+  opened: boolean;
 }
 
 class RunCollector {
   readonly #tree: Names;
   readonly #until: number;
-  /** By canonical path. */
-  readonly #files = new Map<string, Gathered>();
+  readonly #files: Gathered[] = [];
+  /** Number of the file, by canonical path. */
+  readonly #byPath = new Map<string, number>();
   /** By the name in the event: the tree is asked once a name. */
-  readonly #byName = new Map<string, Gathered>();
+  readonly #byName = new Map<string, number>();
+  readonly #processes: ReplayProcess[] = [];
+  /** Row of each thread under its present name. */
+  readonly #threads = new Map<number, number>();
+  readonly #log = new AccessLog();
   readonly #misses = new Map<string, number>();
 
   constructor(tree: Names, until: number) {
@@ -89,50 +76,46 @@ class RunCollector {
   }
 
   add(event: TraceEvent): void {
-    if (event.t > this.#until) return;
+    const { t, op, dur } = event;
+    if (t > this.#until) return;
     if (event.errno !== undefined) {
-      if (event.op === 'lookup' && event.errno === ENOENT) this.#miss(event.path);
+      if (op === 'lookup' && event.errno === ENOENT) this.#miss(event.path);
       // A failed operation on a file that is there (EACCES, EINVAL) gave nothing to prefetch.
       return;
     }
-    const file = this.#fileAt(event);
-    file.firstSeen = Math.min(file.firstSeen, event.t);
-    if (event.comm !== undefined) file.comms.add(event.comm);
-    if (!CONTENT.has(event.op)) return;
-    file.firstOpened = Math.min(file.firstOpened, event.t);
-    if (event.exec) file.executed = true;
-    if (event.op === 'read') {
-      file.reads += 1;
-      file.ranges.add(event.offset!, event.length!);
+    const number = this.#fileAt(event);
+    const file = this.#files[number]!;
+    const process = this.#processOf(event);
+    if (t < file.seenAt) {
+      file.seenAt = t;
+      file.seenBy = process;
+      file.seenFor = dur;
     }
+    const kind = KINDS.get(event.exec ? 'exec' : op);
+    if (kind === undefined) return;
+    file.opened = true;
+    const offset = event.offset ?? 0;
+    const length = event.length ?? 0;
+    if (offset + length > MAX_VARINT / 2 || Math.abs(t) > MAX_VARINT / 2) {
+      const message = `${event.path}: ${op} of ${length} bytes at ${offset}, at ${t} ns: out of every range`;
+      throw new HotlayerError('HL_ERR_DATA', message);
+    }
+    file.end = Math.max(file.end, offset + length);
+    this.#log.add(t, process, number, kind, offset, length, dur);
   }
 
-  finish(header: TraceHeader, end: TraceEnd): RunSummary {
-    const files = new Map<string, FileInRun>();
-    let filesRead = 0;
-    let bytesRead = 0;
-    for (const [path, file] of this.#files) {
-      const ranges = file.ranges.ranges();
-      const bytes = totalLength(ranges);
-      const opened = file.firstOpened !== Number.POSITIVE_INFINITY;
-      if (bytes > 0) filesRead += 1;
-      bytesRead += bytes;
-      files.set(path, {
-        path,
-        type: file.type,
-        ...(file.node?.layer === undefined ? undefined : { layer: file.node.layer }),
-        // Not in the tree any more (a directory that changed meanwhile): at least what was read of it.
-        size: file.node?.size ?? ranges.reduce((size, [offset, length]) => Math.max(size, offset + length), 0),
-        first: opened ? file.firstOpened : file.firstSeen,
-        opened,
-        executed: file.executed,
-        reads: file.reads,
-        ranges,
-        comms: file.comms,
-      });
+  finish(header: TraceHeader, end: TraceEnd): RecordedRun {
+    for (const [number, file] of this.#files.entries()) {
+      if (!file.opened) this.#log.add(file.seenAt, file.seenBy, number, LOOK, 0, 0, file.seenFor);
     }
+    const replay = this.#log.finish(this.#processes);
+    const files = this.#files.map(({ node, path, type, end }): RecordedFile => {
+      // Not in the tree any more (a directory that changed meanwhile): at least what was read of it.
+      const layer = node?.layer;
+      return { path, type, ...(layer === undefined ? undefined : { layer }), size: node?.size ?? end };
+    });
     const { complete, incompleteBecause, events, ready, endedAt, exitCode, signal } = end;
-    const run: ProfileRun = {
+    const facts = {
       complete,
       ...(incompleteBecause === undefined ? undefined : { incompleteBecause }),
       events,
@@ -140,10 +123,12 @@ class RunCollector {
       endedAt,
       ...(exitCode === undefined ? undefined : { exitCode }),
       ...(signal === undefined ? undefined : { signal }),
-      filesRead,
-      bytesRead,
     };
-    return { header, run, files, misses: this.#misses };
+    const { image, platform, workload, precision, until } = header;
+    const origin = { image, ...(platform === undefined ? undefined : { platform }), workload, precision, until };
+    const recorded = { header: origin, files, replay, misses: this.#misses };
+    const id = idOfRun({ ...recorded, run: facts });
+    return { ...recorded, run: { id, ...facts, ...readTotals(replay) } };
   }
 
   #miss(path: string): void {
@@ -152,36 +137,48 @@ class RunCollector {
     this.#misses.set(canonical, (this.#misses.get(canonical) ?? 0) + 1);
   }
 
-  #fileAt(event: TraceEvent): Gathered {
+  #processOf({ pid, comm }: TraceEvent): number {
+    const known = this.#threads.get(pid);
+    // No name: too late to ask for it; it is still the same thread.
+    if (known !== undefined && (comm === undefined || this.#processes[known]!.comm === comm)) return known;
+    const row = this.#processes.length;
+    this.#processes.push({
+      pid,
+      ...(comm === undefined ? undefined : { comm }),
+      ...(known === undefined ? undefined : { parent: known }),
+    });
+    this.#threads.set(pid, row);
+    return row;
+  }
+
+  #fileAt(event: TraceEvent): number {
     const known = this.#byName.get(event.path);
-    if (known) {
-      if (!known.node) known.type = moreCertain(known.type, event);
+    if (known !== undefined) {
+      const file = this.#files[known]!;
+      if (!file.node) file.type = moreCertain(file.type, event);
       return known;
     }
     const node = this.#tree.at(event.path);
     const path = node?.path ?? event.path;
-    let file = this.#files.get(path);
-    if (!file) {
-      file = {
-        node,
-        path,
-        type: node?.type ?? moreCertain('other', event),
-        firstSeen: Number.POSITIVE_INFINITY,
-        firstOpened: Number.POSITIVE_INFINITY,
-        executed: false,
-        reads: 0,
-        ranges: new RangeSet(),
-        comms: new Set(),
-      };
-      this.#files.set(path, file);
+    let number = this.#byPath.get(path);
+    if (number === undefined) {
+      number = this.#files.length;
+      this.#byPath.set(path, number);
+      const type = node?.type ?? moreCertain('other', event);
+      const seenAt = Number.POSITIVE_INFINITY;
+      this.#files.push({ node, path, type, end: 0, seenAt, seenBy: 0, seenFor: 0, opened: false });
     }
-    this.#byName.set(event.path, file);
-    return file;
+    this.#byName.set(event.path, number);
+    return number;
   }
 }
 
 const ENOENT = 2;
-const CONTENT: ReadonlySet<string> = new Set(['open', 'read', 'readlink', 'readdir']);
+const LOOK = REPLAY_OPS.indexOf('look');
+/** Operations that ask for content. */
+const KINDS: ReadonlyMap<string, number> = new Map(
+  (['open', 'exec', 'read', 'readlink', 'readdir'] as const).map((op) => [op, REPLAY_OPS.indexOf(op)]),
+);
 
 /** The type of a file that the tree does not know, as far as an operation that worked on it tells. */
 function moreCertain(type: ProfileFile['type'], event: TraceEvent): ProfileFile['type'] {

@@ -1,7 +1,9 @@
 // What the analyzer makes of traces: profile → ranking → plan. Each saved form carries schemaVersion and tool.
 import type { Bytes, Nanos } from '../units.js';
+import type { SavedReplay } from './replay.js';
 
-export const PROFILE_SCHEMA = 1;
+/** 2: each run keeps its accesses, everything else is counted from them. 1 had sums only and is not read any more. */
+export const PROFILE_SCHEMA = 2;
 export const PLAN_SCHEMA = 1;
 
 export interface Spread {
@@ -12,6 +14,8 @@ export interface Spread {
 }
 
 export interface ProfileRun {
+  /** Of the run's content (idOfRun): the same run in two profiles is known by it. */
+  readonly id: string;
   readonly complete: boolean;
   readonly incompleteBecause?: string;
   readonly events: number;
@@ -23,6 +27,10 @@ export interface ProfileRun {
   readonly filesRead: number;
   /** Distinct bytes of them. */
   readonly bytesRead: Bytes;
+  /** Look-ups of names that do not exist: [index in `Profile.misses.directories`, how many], by index. */
+  readonly misses: readonly (readonly [directory: number, count: number])[];
+  /** All accesses before ready; `replayOf` reads it. */
+  readonly replay: SavedReplay;
 }
 
 /** [offset, length, runs that read all of it]; sorted, disjoint, adjacent ones of equal count merged. */
@@ -46,7 +54,7 @@ export interface ProfileFile {
   readonly reads: number;
   readonly ranges: readonly RangeCount[];
   readonly executed?: true;
-  /** Command names that touched it, sorted. */
+  /** Command names that asked for its content, sorted; of a file that nobody opened, those that looked at it first. */
   readonly comms: readonly string[];
 }
 

@@ -226,7 +226,9 @@ async function givenProfile(
   flags: OptimizeFlags,
 ): Promise<Profile | undefined> {
   if (flags.plan !== undefined || !Array.isArray(flags.profile)) return undefined;
-  const profile = mergeProfiles(await Promise.all(flags.profile.map((file) => readProfile(file))));
+  const profile = mergeProfiles(await Promise.all(flags.profile.map((file) => readProfile(file))), {
+    anyWorkload: true,
+  });
   const { digest } = profile.image;
   if (digest !== undefined && !index.images.some((image) => image.descriptor.digest === digest)) {
     const here = isSingle(index)

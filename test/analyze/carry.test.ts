@@ -88,7 +88,7 @@ function fileOf(path: string, size: number, over: Partial<ProfileFile> = {}): Pr
 
 function profileOf(files: ProfileFile[]): Profile {
   return {
-    schemaVersion: 1,
+    schemaVersion: 2,
     tool: 'test',
     image: { reference: 'r', files: 1, bytes: 1 },
     platform: AMD,

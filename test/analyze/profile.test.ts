@@ -3,9 +3,10 @@ import assert from 'node:assert/strict';
 import { linkSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { countDirectory } from '../../src/analyze/count-directory.js';
-import { mergeProfiles, weightedMedian } from '../../src/analyze/merge.js';
-import { buildProfile } from '../../src/analyze/profile.js';
+import { mergeProfiles, runsOf } from '../../src/analyze/merge.js';
+import { assembleProfile, buildProfile } from '../../src/analyze/profile.js';
 import { rankFiles } from '../../src/analyze/rank.js';
+import { formatSaved } from '../../src/analyze/saved.js';
 import { jaccard, meanPairwiseJaccard, spreadOf } from '../../src/analyze/statistics.js';
 import { summarizeEvents } from '../../src/analyze/summarize.js';
 import { viewOfFs, viewOfTree } from '../../src/analyze/tree-view.js';
@@ -57,7 +58,7 @@ test('one run: every member', () => {
     'getattr /etc/conf',
   ]);
   assert.deepEqual(profile, {
-    schemaVersion: 1,
+    schemaVersion: 2,
     tool: profile.tool,
     image: { reference: 'oci:app', digest: DIGEST, files: 5, bytes: 10_000 + 300 + 8192 + 50 },
     platform: { os: 'linux', architecture: 'amd64' },
@@ -65,7 +66,22 @@ test('one run: every member', () => {
     precision: 'exact',
     until: ['exit'],
     complete: true,
-    runs: [{ complete: true, events: 10, endedAt: 1000, exitCode: 0, filesRead: 1, bytesRead: 4096 + 1808 }],
+    runs: [
+      {
+        id: profile.runs[0]?.id,
+        complete: true,
+        events: 10,
+        endedAt: 1000,
+        exitCode: 0,
+        filesRead: 1,
+        bytesRead: 4096 + 1808,
+        misses: [
+          [0, 2],
+          [1, 1],
+        ],
+        replay: profile.runs[0]?.replay,
+      },
+    ],
     stability: 1,
     files: [
       {
@@ -199,7 +215,7 @@ test('traces that do not belong together are refused', () => {
 test('a file that the tree does not know keeps what its operations tell', () => {
   const summary = run([[dir('bin')]], ['lookup /new', 'read /new 4096+10', 'readdir /made', 'readlink /to']);
   assert.deepEqual(
-    [...summary.files.values()].map(({ path, type, size }) => [path, type, size]),
+    summary.files.map(({ path, type, size }) => [path, type, size]),
     [
       ['/new', 'reg', 4106],
       ['/made', 'dir', 0],
@@ -246,20 +262,6 @@ test('statistics', () => {
   assert.equal(jaccard(new Set(), new Set()), 1);
   assert.equal(jaccard(new Set('a'), new Set()), 0);
   assert.equal(meanPairwiseJaccard([new Set('a')]), 1);
-  assert.equal(
-    weightedMedian([
-      [10, 1],
-      [20, 3],
-    ]),
-    20,
-  );
-  assert.equal(
-    weightedMedian([
-      [20, 1],
-      [10, 1],
-    ]),
-    15,
-  );
 });
 
 test('ranking: runs first, then time; only what was opened; the reason in words', () => {
@@ -319,29 +321,66 @@ test('a profile does not depend on the order of its runs, except for their list'
   }
 });
 
-test('merged profiles: what adds up is what one profile of all runs says, in any grouping', () => {
+test('merging is exact, associative, free of order and idempotent, byte for byte', () => {
   const draw = random(newSeed('profile merge'));
-  const exact = (profile: Profile) => ({
-    misses: profile.misses,
-    complete: profile.complete,
-    runs: profile.runs,
-    files: profile.files.map(({ firstAccess, bytesRead, reads, ...rest }) => ({
-      ...rest,
-      first: [firstAccess.min, firstAccess.max],
-      bytes: [bytesRead.min, bytesRead.max],
-    })),
-  });
   for (let round = 0; round < 50; round++) {
-    const runs = randomRuns(draw, 3);
-    const whole = profileOf(...runs);
-    const [a, b, c] = runs.map((lines) => profileOf(lines)) as [Profile, Profile, Profile];
-    assert.deepEqual(exact(mergeProfiles([a, b, c])), exact(whole));
-    assert.deepEqual(exact(mergeProfiles([mergeProfiles([a, b]), c])), exact(whole));
-    assert.deepEqual(exact(mergeProfiles([a, mergeProfiles([b, c])])), exact(whole));
-    const { runs: _, ...ab } = mergeProfiles([a, b]);
-    const { runs: __, ...ba } = mergeProfiles([b, a]);
-    assert.deepEqual(ba, ab);
+    const runs = randomRuns(draw, 4);
+    const shared = runs[3]!;
+    const [a, b, c] = runs.slice(0, 3).map((lines) => profileOf(lines, shared)) as [Profile, Profile, Profile];
+    const whole = formatSaved(mergeProfiles([a, b, c]));
+    for (const other of [
+      mergeProfiles([c, a, b]),
+      mergeProfiles([mergeProfiles([a, b]), c]),
+      mergeProfiles([a, mergeProfiles([b, c])]),
+      mergeProfiles([mergeProfiles([c, b]), mergeProfiles([b, a]), c]),
+      mergeProfiles([mergeProfiles([a, b, c]), b]),
+    ]) {
+      assert.equal(formatSaved(other), whole);
+    }
+    // The same runs, summed up at once, say the same of every file.
+    const { runs: list, ...rest } = profileOf(...new Map([...runs].map((lines) => [lines.join(), lines])).values());
+    const { runs: merged, ...restMerged } = mergeProfiles([a, b, c]);
+    assert.deepEqual(restMerged, rest);
+    assert.deepEqual(
+      merged,
+      [...list].sort((x, y) => (x.id < y.id ? -1 : 1)),
+    );
   }
+});
+
+test('a profile can be taken apart into its runs', () => {
+  const runs = [run(LAYERS, ['open! /bin/app', 'read /bin/app 0+4096', 'lookup? /no', 'getattr /etc/conf'])];
+  const profile = buildProfile(runs, view);
+  const again = runsOf(profile);
+  assert.deepEqual(again[0]?.run, runs[0]?.run);
+  assert.deepEqual(again[0]?.misses, runs[0]?.misses);
+  assert.equal(formatSaved(assembleProfile(again, view.totals())), formatSaved(profile));
+});
+
+test('an incomplete run stays incomplete in whatever it is merged into', () => {
+  const good = profileOf(['open /bin/app']);
+  const bad = buildProfile(
+    [run(LAYERS, ['open /bin/tool'], { complete: false, incompleteBecause: 'disk full' })],
+    view,
+  );
+  const more = profileOf(['open /etc/conf']);
+  for (const order of [
+    [good, bad, more],
+    [bad, more, good],
+  ]) {
+    const merged = mergeProfiles([mergeProfiles(order.slice(0, 2)), order[2]!]);
+    assert.equal(merged.complete, false);
+    assert.deepEqual(
+      merged.runs.flatMap(({ incompleteBecause }) => incompleteBecause ?? []),
+      ['disk full'],
+    );
+  }
+});
+
+test('profiles of different workloads do not merge', () => {
+  const a = profileOf([]);
+  const b = { ...a, workload: { ...a.workload, args: ['/bin/tool'] } };
+  assert.throws(() => mergeProfiles([a, b]), /profile 2 is of workload .*tool.*profile 1 is of .*app/);
 });
 
 test('profiles of different images do not merge', () => {
@@ -349,4 +388,19 @@ test('profiles of different images do not merge', () => {
   const b = { ...a, image: { ...a.image, digest: `sha256:${'34'.repeat(32)}` } };
   assert.throws(() => mergeProfiles([a, b]), /profile 2 is of image sha256:3434/);
   assert.equal(mergeProfiles([a]), a);
+});
+
+test('pooled on request: runs of several workloads in one profile, in any order', () => {
+  const a = profileOf(['open /bin/app']);
+  const header = { ...HEADER, workload: { ...HEADER.workload, args: ['/bin/tool'] } };
+  const b = buildProfile([run(LAYERS, ['open /bin/tool'], {}, header)], view);
+  const pooled = mergeProfiles([a, b], { anyWorkload: true });
+  assert.deepEqual(
+    pooled.files.map(({ path, openedIn }) => [path, openedIn]),
+    [
+      ['/bin/app', 1],
+      ['/bin/tool', 1],
+    ],
+  );
+  assert.equal(formatSaved(mergeProfiles([b, a], { anyWorkload: true })), formatSaved(pooled));
 });

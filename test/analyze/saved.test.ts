@@ -200,7 +200,7 @@ const refusals = (
 const app = profile.files.findIndex((file) => file.path === '/bin/app');
 const at = `\\$\\.files\\[${app}\\]`;
 refusals(parseProfile, profile, [
-  ['a profile of a later schema', (d) => (d.schemaVersion = 2), /^p\.json: \$\.schemaVersion: expected 1, found 2/],
+  ['a profile of a later schema', (d) => (d.schemaVersion = 3), /^p\.json: \$\.schemaVersion: expected 2, found 3/],
   ['a profile without runs', (d) => (d.runs = []), /\$\.runs: expected 1 items or more, found an array of 0/],
   ['a missing member', (d) => delete d.files[app].size, new RegExp(`${at}\\.size: expected an integer, found nothing`)],
   ['a size below zero', (d) => (d.files[app].size = -1), new RegExp(`${at}\\.size: expected 0 or more, found -1`)],

@@ -1,7 +1,10 @@
 // Traces and trees in a few words.
 
-import { type RunSummary, summarizeEvents } from '../../src/analyze/summarize.js';
+import type { RecordedRun } from '../../src/analyze/recorded-run.js';
+import { newColumns, saveReplay } from '../../src/analyze/replay.js';
+import { summarizeEvents } from '../../src/analyze/summarize.js';
 import { viewOfTree } from '../../src/analyze/tree-view.js';
+import type { ProfileRun } from '../../src/analyze/types.js';
 import { mergeLayers } from '../../src/rootfs/merge.js';
 import type { TraceEnd, TraceEvent, TraceHeader } from '../../src/trace/events.js';
 import { layer, type Spec } from '../rootfs/entries.js';
@@ -45,10 +48,22 @@ export function treeOf(...layers: Spec[][]) {
 }
 
 /** One run over the tree of `layers`. */
-export function run(layers: Spec[][], lines: string[], more: Partial<TraceEnd> = {}, header = HEADER): RunSummary {
+export function run(layers: Spec[][], lines: string[], more: Partial<TraceEnd> = {}, header = HEADER): RecordedRun {
   const list = events(...lines);
   return summarizeEvents(header, list, end(list.length, more), viewOfTree(treeOf(...layers)));
 }
+
+/** A run of a profile that was written by hand: it recorded nothing. */
+export const BLANK_RUN: ProfileRun = {
+  id: '0'.repeat(16),
+  complete: true,
+  events: 0,
+  endedAt: 0,
+  filesRead: 0,
+  bytesRead: 0,
+  misses: [],
+  replay: saveReplay(newColumns(0, [])),
+};
 
 /** mulberry32: small, seeded, good enough to draw test cases. */
 export function random(seed: number): (below: number) => number {

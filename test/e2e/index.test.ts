@@ -10,6 +10,7 @@ import type { Descriptor, Index, Manifest } from '../../src/image/types.js';
 import type { OptimizeIndexResult } from '../../src/rewrite/optimize-index.js';
 import type { IndexReport } from '../../src/rewrite/verify-index.js';
 import { makeTempDir } from '../../src/temp.js';
+import { BLANK_RUN } from '../analyze/support.js';
 import { type BuiltIndex, buildIndex, IN_TOTO, putReferrer } from '../support/index-layout.js';
 import { buildLayout } from '../support/layout.js';
 import { dir, file, symlink, tarOf } from '../support/tar.js';
@@ -85,7 +86,7 @@ function profile(): Profile {
     precision: 'exact',
     until: ['exit'],
     complete: true,
-    runs: [{ complete: true, events: 9, endedAt: 9_000, filesRead: 4, bytesRead: 100 }],
+    runs: [{ ...BLANK_RUN, events: 9, endedAt: 9_000, filesRead: 4, bytesRead: 100 }],
     stability: 1,
     files: [
       read('/app/_speed.cpython-311-x86_64-linux-gnu.so', 1, 22, 4),

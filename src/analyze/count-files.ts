@@ -1,0 +1,112 @@
+// What the profile says of each file, counted from the accesses of all runs. The runs' order does not matter.
+import { comparePaths } from '../paths.js';
+import type { Bytes } from '../units.js';
+import { countRanges, type Range, RangeSet, totalLength } from './ranges.js';
+import type { RecordedFile } from './recorded-run.js';
+import { REPLAY_OPS, type Replay } from './replay.js';
+import { medianCount, spreadOf } from './statistics.js';
+import type { ProfileFile, RangeCount } from './types.js';
+
+export interface Counted {
+  readonly files: ProfileFile[];
+  /** For each run, the numbers of the files of which bytes were read. */
+  readonly filesRead: readonly ReadonlySet<number>[];
+}
+
+const LOOK = REPLAY_OPS.indexOf('look');
+const EXEC = REPLAY_OPS.indexOf('exec');
+const READ = REPLAY_OPS.indexOf('read');
+
+/** @param files each touched in at least one run @param replays with numbers of these files */
+export function countFiles(files: readonly RecordedFile[], replays: readonly Replay[]): Counted {
+  const rows = replays.map((replay) => rowsByFile(replay, files.length));
+  const filesRead = replays.map(() => new Set<number>());
+  const counted = files.map((file, number): ProfileFile => {
+    const first: number[] = [];
+    const bytes: number[] = [];
+    const reads: number[] = [];
+    const ranges: (readonly Range[])[] = [];
+    const comms = new Set<string>();
+    let openedIn = 0;
+    let executed = false;
+    for (const [run, replay] of replays.entries()) {
+      const { starts, order } = rows[run]!;
+      const [from, to] = [starts[number]!, starts[number + 1]!];
+      if (from === to) continue;
+      // Rows are in order of time.
+      first.push(replay.t[order[from]!]!);
+      if (replay.op[order[from]!] !== LOOK) openedIn += 1;
+      const read = new RangeSet();
+      let calls = 0;
+      for (let i = from; i < to; i++) {
+        const row = order[i]!;
+        const { comm } = replay.processes[replay.process[row]!]!;
+        if (comm !== undefined) comms.add(comm);
+        if (replay.op[row] === EXEC) executed = true;
+        if (replay.op[row] !== READ) continue;
+        calls += 1;
+        read.add(replay.offset[row]!, replay.bytes[row]!);
+      }
+      const union = read.ranges();
+      const total = totalLength(union);
+      bytes.push(total);
+      reads.push(calls);
+      if (total === 0) continue;
+      ranges.push(union);
+      filesRead[run]!.add(number);
+    }
+    return {
+      path: file.path,
+      type: file.type,
+      ...(file.layer === undefined ? undefined : { layer: file.layer }),
+      size: file.size,
+      seenIn: first.length,
+      openedIn,
+      firstAccess: spreadOf(first),
+      bytesRead: spreadOf(bytes),
+      reads: medianCount(reads),
+      ranges: rangesOf(ranges),
+      ...(executed ? { executed: true as const } : undefined),
+      comms: [...comms].sort(comparePaths),
+    };
+  });
+  return { files: counted, filesRead };
+}
+
+/** How many files had bytes read, and how many distinct bytes those were. */
+export function readTotals(replay: Replay): { filesRead: number; bytesRead: Bytes } {
+  const files = new Map<number, RangeSet>();
+  for (let i = 0; i < replay.length; i++) {
+    if (replay.op[i] !== READ || replay.bytes[i] === 0) continue;
+    let ranges = files.get(replay.file[i]!);
+    if (!ranges) {
+      ranges = new RangeSet();
+      files.set(replay.file[i]!, ranges);
+    }
+    ranges.add(replay.offset[i]!, replay.bytes[i]!);
+  }
+  let bytesRead = 0;
+  for (const ranges of files.values()) bytesRead += totalLength(ranges.ranges());
+  return { filesRead: files.size, bytesRead };
+}
+
+/** Nearly always all runs read the same: then there is nothing to sweep. */
+function rangesOf(runs: readonly (readonly Range[])[]): RangeCount[] {
+  const first = runs[0];
+  if (!first) return [];
+  const same = runs.every(
+    (ranges) => ranges.length === first.length && ranges.every(([o, n], i) => o === first[i]![0] && n === first[i]![1]),
+  );
+  return same ? first.map(([offset, length]) => [offset, length, runs.length]) : countRanges(runs);
+}
+
+/** Rows of file f: order[starts[f]] … order[starts[f + 1] - 1], in order of time (a counting sort). */
+function rowsByFile(replay: Replay, files: number): { starts: Uint32Array; order: Uint32Array } {
+  const starts = new Uint32Array(files + 1);
+  for (const file of replay.file) starts[file + 1]! += 1;
+  for (let file = 0; file < files; file++) starts[file + 1]! += starts[file]!;
+  const next = starts.slice();
+  const order = new Uint32Array(replay.length);
+  for (let row = 0; row < replay.length; row++) order[next[replay.file[row]!]!++] = row;
+  return { starts, order };
+}
