@@ -38,12 +38,12 @@ interface Import {
   readonly to: string;
 }
 
-function imports(): Import[] {
-  const files = readdirSync(SRC, { recursive: true, encoding: 'utf8' }).filter(
+function imports(top = SRC): Import[] {
+  const files = readdirSync(top, { recursive: true, encoding: 'utf8' }).filter(
     (f) => f.endsWith('.ts') && !f.endsWith('.d.ts'),
   );
   return files.flatMap((file) => {
-    const text = readFileSync(join(SRC, file), 'utf8');
+    const text = readFileSync(join(top, file), 'utf8');
     const statements = text.matchAll(/^(?:import|export)\b(?:[^;'"`]*\bfrom)?\s*'([^']+)'/gm);
     const dynamic = text.matchAll(/\bimport\(\s*'([^']+)'/g);
     const specifiers = [...statements, ...dynamic].map((m) => m[1]!);
@@ -85,6 +85,30 @@ test('trace and the layer writer do not know each other', () => {
 test('each external package is imported from one room', () => {
   const wrong = ALL.filter((i) => !i.to.startsWith('.') && !i.to.startsWith('node:'))
     .filter((i) => PACKAGE_ROOMS[i.to.split('/')[0]!] !== roomOf(i.from))
+    .map((i) => `${i.from} imports ${i.to}`);
+  assert.deepEqual(wrong, []);
+});
+
+test('what is shipped knows neither tests nor benchmarks', () => {
+  const wrong = ALL.filter(
+    (i) => i.to.startsWith('.') && relative(SRC, resolve(SRC, dirname(i.from), i.to)).startsWith('..'),
+  )
+    .filter((i) => !i.to.endsWith('package.json'))
+    .map((i) => `${i.from} imports ${i.to}`);
+  assert.deepEqual(wrong, []);
+});
+
+test('benchmarks use the product, what tests share, and tar-stream to make images', () => {
+  const top = resolve(SRC, '../bench');
+  const all = imports(top);
+  assert.ok(all.length > 10, `only ${all.length} imports found`);
+  const may = /^(src|bench|test\/support)\//;
+  const wrong = all
+    .filter(({ from, to }) =>
+      to.startsWith('.')
+        ? !may.test(relative(resolve(SRC, '..'), resolve(top, dirname(from), to)))
+        : !/^(node:|tar-stream$)/.test(to),
+    )
     .map((i) => `${i.from} imports ${i.to}`);
   assert.deepEqual(wrong, []);
 });

@@ -43,9 +43,12 @@ export async function* readRange(handle: FileHandle, start: number, end: number)
   }
 }
 
-/** A byte stream that makes its chunks on demand; destroying it ends the generator, whose `finally` then releases. */
+/**
+ * A stream that makes its chunks on demand; destroying it ends the generator, whose `finally` then releases.
+ * To Node its chunks are objects: a stream of bytes joins those that wait into one, which copies every byte once more.
+ */
 export function streamOf(chunks: AsyncIterable<Buffer>): Readable {
-  return Readable.from(chunks, { objectMode: false, highWaterMark: 2 * READ_BYTES });
+  return Readable.from(chunks, { objectMode: true, highWaterMark: 2 });
 }
 
 /** A system error of reading or writing `file` as a HotlayerError; others pass unchanged. */

@@ -7,10 +7,11 @@ import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { HotlayerError } from '../errors.js';
 import type { TempDir } from '../temp.js';
+import { KIB } from '../units.js';
 import { type Digest, hexOf } from './digest.js';
 import { fileError } from './files.js';
 import type { BlobWriter, Descriptor } from './types.js';
-import { verified } from './verify.js';
+import { type Named, requireSame, wrongSize } from './verify.js';
 
 export interface Staging {
   /** A directory that has the shape of a layout: `blobs/sha256/…`. */
@@ -24,6 +25,16 @@ export interface Staging {
   close(): Promise<void>;
 }
 
+interface StagedWriter extends BlobWriter {
+  /** All of them in one call to the system. */
+  writeAll(chunks: readonly Uint8Array[]): Promise<void>;
+  /** @throws HL_ERR_DIGEST when it has become another blob than the one that is expected */
+  finish(expected?: Named): ReturnType<BlobWriter['finish']>;
+}
+
+/** So much of a blob that is copied is written at once. */
+const WRITE_BYTES = 512 * KIB;
+
 /** @param fsync false: do not wait for the disk */
 export function makeStaging(temp: TempDir, fsync: boolean): Staging {
   // A directory in the private one, so that it gets the usual permissions.
@@ -34,7 +45,8 @@ export function makeStaging(temp: TempDir, fsync: boolean): Staging {
   let closed = false;
   let counter = 0;
 
-  async function createBlob(): Promise<BlobWriter> {
+  /** A writer whose `finish` can be told what the blob has to be. */
+  async function begin(): Promise<StagedWriter> {
     if (closed) throw new HotlayerError('HL_ERR_BUG', 'a blob was begun after the image was committed or aborted');
     const partial = join(temp.path, `blob-${counter++}`);
     let handle: FileHandle | undefined = await open(partial, 'wx').catch((cause) => {
@@ -48,21 +60,33 @@ export function makeStaging(temp: TempDir, fsync: boolean): Staging {
       writers.delete(writer);
       await open?.close();
     };
-    const writer: BlobWriter = {
-      async write(chunk) {
-        if (!handle) throw new HotlayerError('HL_ERR_BUG', 'a blob was written to after it was finished or aborted');
-        hash.update(chunk);
-        size += chunk.length;
+    const writer: StagedWriter = {
+      write: (chunk) => writer.writeAll([chunk]),
+      async writeAll(chunks) {
+        const file = handle;
+        if (!file) throw new HotlayerError('HL_ERR_BUG', 'a blob was written to after it was finished or aborted');
         try {
-          for (let done = 0; done < chunk.length; ) done += (await handle.write(chunk, done)).bytesWritten;
+          const writing = file.writev(chunks);
+          // While a thread of the pool writes, this one hashes.
+          for (const chunk of chunks) {
+            size += chunk.length;
+            hash.update(chunk);
+          }
+          let rest = (await writing).bytesWritten;
+          for (const chunk of chunks) {
+            const done = Math.min(rest, chunk.length);
+            rest -= done;
+            for (let at = done; at < chunk.length; ) at += (await file.write(chunk, at)).bytesWritten;
+          }
         } catch (cause) {
           throw fileError(cause, partial, 'write');
         }
       },
-      async finish() {
+      async finish(expected) {
         if (!handle) throw new HotlayerError('HL_ERR_BUG', 'a blob was finished twice');
         const digest: Digest = `sha256:${hash.digest('hex')}`;
         try {
+          if (expected) requireSame(nameOf(expected), expected, { digest, size });
           const twin = blobs.has(digest);
           if (fsync && !twin) await handle.datasync();
           await release();
@@ -87,20 +111,27 @@ export function makeStaging(temp: TempDir, fsync: boolean): Staging {
   return {
     path,
     blobs,
-    createBlob,
+    createBlob: begin,
     async copyBlob(descriptor, openSource) {
       if (blobs.has(descriptor.digest)) return;
-      const writer = await createBlob();
+      const writer = await begin();
+      const source = openSource();
       try {
-        const source = verified(openSource(), descriptor, `blob ${descriptor.digest}`);
-        for await (const chunk of source as AsyncIterable<Buffer>) await writer.write(chunk);
-        await writer.finish();
+        let size = 0;
+        for await (const chunks of batches(source)) {
+          size += chunks.reduce((sum, chunk) => sum + chunk.length, 0);
+          if (size > descriptor.size) throw wrongSize(nameOf(descriptor), descriptor, 'more than that');
+          await writer.writeAll(chunks);
+        }
+        // The digest that names the blob is the one that proves it: the bytes are hashed once.
+        await writer.finish(descriptor);
       } finally {
+        source.destroy();
         await writer.abort();
       }
     },
     async putBytes(bytes) {
-      const writer = await createBlob();
+      const writer = await begin();
       try {
         await writer.write(bytes);
         return await writer.finish();
@@ -114,6 +145,22 @@ export function makeStaging(temp: TempDir, fsync: boolean): Staging {
     },
   };
 }
+
+/** What the stream has, in pieces of WRITE_BYTES or a little more. */
+async function* batches(source: Readable): AsyncGenerator<Buffer[]> {
+  let batch: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of source as AsyncIterable<Buffer>) {
+    batch.push(chunk);
+    bytes += chunk.length;
+    if (bytes < WRITE_BYTES) continue;
+    yield batch;
+    [batch, bytes] = [[], 0];
+  }
+  if (bytes > 0) yield batch;
+}
+
+const nameOf = ({ digest }: Named): string => `blob ${digest}`;
 
 /** Makes a finished file or a directory's entries survive a power cut. */
 export async function syncPath(path: string): Promise<void> {

@@ -6,7 +6,7 @@ import type { Digest } from './digest.js';
 import { streamOf } from './files.js';
 import type { Descriptor } from './types.js';
 
-type Named = Pick<Descriptor, 'digest' | 'size'>;
+export type Named = Pick<Descriptor, 'digest' | 'size'>;
 
 /** The same bytes; fails with HL_ERR_DIGEST as soon as there are too many, or at the end when size or digest differ. */
 export function verified(source: Readable, expected: Named, name: string): Readable {
@@ -26,18 +26,21 @@ async function* verifiedChunks(source: Readable, expected: Named, name: string):
   } finally {
     source.destroy();
   }
-  if (size !== expected.size) throw wrongSize(name, expected, `${size}`);
-  const digest: Digest = `sha256:${hash.digest('hex')}`;
-  if (digest !== expected.digest) {
-    throw new HotlayerError(
-      'HL_ERR_DIGEST',
-      `${name}: the stored bytes have digest ${digest}, expected ${expected.digest}`,
-      {
-        hint: 'the image is damaged; copy it again from where it came',
-        context: { layer: expected.digest },
-      },
-    );
-  }
+  requireSame(name, expected, { size, digest: `sha256:${hash.digest('hex')}` });
+}
+
+/** @throws HL_ERR_DIGEST when what was found is not what the descriptor says */
+export function requireSame(name: string, expected: Named, found: { size: number; digest: Digest }): void {
+  if (found.size !== expected.size) throw wrongSize(name, expected, `${found.size}`);
+  if (found.digest === expected.digest) return;
+  throw new HotlayerError(
+    'HL_ERR_DIGEST',
+    `${name}: the stored bytes have digest ${found.digest}, expected ${expected.digest}`,
+    {
+      hint: 'the image is damaged; copy it again from where it came',
+      context: { layer: expected.digest },
+    },
+  );
 }
 
 export function wrongSize(name: string, expected: Named, found: string): HotlayerError {

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import { rootCertificates } from 'node:tls';
-import { Agent, type Dispatcher, EnvHttpProxyAgent } from 'undici';
+import type { Dispatcher } from 'undici';
 import { HotlayerError } from '../../errors.js';
 import { interrupted } from './backoff.js';
 import { connectionError, one, RegistryError } from './registry-error.js';
@@ -46,9 +46,9 @@ const BODY_TIMEOUT_MS = 60_000;
 const KEEP_ALIVE_MS = 10_000;
 
 /** @throws HL_ERR_NOT_FOUND, HL_ERR_USAGE for a CA file that cannot be used */
-export function makeExchange(options: RegistryOptions): Exchange {
+export async function makeExchange(options: RegistryOptions): Promise<Exchange> {
   const env = options.env ?? process.env;
-  const dispatcher = makeDispatcher(env, readCa(options.caFile ?? env.HOTLAYER_CA_FILE, env.NODE_EXTRA_CA_CERTS));
+  const dispatcher = await makeDispatcher(env, readCa(options.caFile ?? env.HOTLAYER_CA_FILE, env.NODE_EXTRA_CA_CERTS));
   const secrets = makeSecrets();
   const answered = new Set<string>();
   let closing: Promise<void> | undefined;
@@ -138,7 +138,12 @@ function redirectTarget(location: string, from: URL): URL {
   return url;
 }
 
-function makeDispatcher(env: Readonly<Record<string, string | undefined>>, ca: string[] | undefined): Dispatcher {
+async function makeDispatcher(
+  env: Readonly<Record<string, string | undefined>>,
+  ca: string[] | undefined,
+): Promise<Dispatcher> {
+  // Only now: it takes a tenth of a second to load, and most commands never need it.
+  const { Agent, EnvHttpProxyAgent } = await import('undici');
   const connect = { timeout: CONNECT_TIMEOUT_MS, ...(ca ? { ca } : {}) };
   const common = {
     connect,

@@ -59,7 +59,7 @@ export async function openRepository(
   options: RegistryOptions = {},
 ): Promise<Repository> {
   const where = `${host}/${name}`;
-  const exchange = makeExchange(options);
+  const exchange = await makeExchange(options);
   let base: URL;
   try {
     base = await findEndpoint(host, exchange, options);

@@ -10,7 +10,7 @@ import { makeTempDir } from '../../temp.js';
 import { MIB } from '../../units.js';
 import { type Digest, isDigest } from '../digest.js';
 import { INDEX_TYPES, MANIFEST_TYPES, MAX_MANIFEST_BYTES, parseIndex, parseObject } from '../documents.js';
-import { fileError } from '../files.js';
+import { fileError, streamOf } from '../files.js';
 import { blobPath } from '../layout.js';
 import { formatRegistryName, type RegistryName } from '../registry-name.js';
 import { makeStaging } from '../staging.js';
@@ -201,5 +201,5 @@ function pieceOf(stream: Readable, start: number, end: number): Readable {
       stream.destroy();
     }
   }
-  return Readable.from(piece(), { objectMode: false });
+  return streamOf(piece());
 }

@@ -1,9 +1,8 @@
 // An image in a registry, seen as the files of a layout: the rest of the room reads it like any other.
-import { Readable } from 'node:stream';
 import { HotlayerError } from '../../errors.js';
 import { KIB } from '../../units.js';
 import { type Digest, isDigest } from '../digest.js';
-import type { Files } from '../files.js';
+import { type Files, streamOf } from '../files.js';
 import { formatRegistryName, type RegistryName } from '../registry-name.js';
 import type { Descriptor } from '../types.js';
 import type { BlobPiece } from './download.js';
@@ -66,8 +65,8 @@ export async function openRegistryFiles(name: RegistryName, options: RegistryOpt
         if (piece && piece.total === undefined) throw noSize(digestOf(path));
         return piece?.total;
       },
-      open: (path) => Readable.from(blob(digestOf(path)), { objectMode: false, highWaterMark: 512 * KIB }),
-      openManifest: (descriptor) => Readable.from(manifest(descriptor), { objectMode: false }),
+      open: (path) => streamOf(blob(digestOf(path))),
+      openManifest: (descriptor) => streamOf(manifest(descriptor)),
       async head(path, length) {
         const digest = digestOf(path);
         const piece = await peek(digest);

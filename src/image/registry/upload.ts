@@ -1,8 +1,9 @@
 // Blobs into a registry (distribution-spec, "Push"): not at all when it has them, from a repository beside, in one
 // request, or in chunks. After a break the registry is asked how far it got.
-import { Readable } from 'node:stream';
+import type { Readable } from 'node:stream';
 import { KIB, MIB } from '../../units.js';
 import type { Digest } from '../digest.js';
+import { streamOf } from '../files.js';
 import type { BlobPlace } from './download.js';
 import { type Answer, discard } from './exchange.js';
 import { malformed, one, RegistryError } from './registry-error.js';
@@ -330,7 +331,7 @@ class Upload {
         stream.destroy();
       }
     }
-    return Readable.from(count(), { objectMode: false });
+    return streamOf(count());
   }
 }
 
