@@ -5,11 +5,10 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-/**
- * The first process of the pid namespace. It ignores SIGCHLD, so that the kernel reaps what is orphaned to it; and it
- * hides the machine's /run, where containerd's shims and runc keep sockets and state under fixed names.
- */
-const KEEPER = 'mount -t tmpfs -o mode=755 tmpfs /run && echo ready && exec env --ignore-signal=CHLD cat >/dev/null';
+/** The first process of the pid namespace. It ignores SIGCHLD, so that the kernel reaps what is orphaned to it. */
+const KEEPER = 'echo ready && exec env --ignore-signal=CHLD cat >/dev/null';
+/** Hides the machine's /run, where containerd's shims and runc keep sockets and state under fixed names. */
+const OWN_RUN = 'mount -t tmpfs -o mode=755 tmpfs /run';
 const UNSHARE = ['--mount', '--propagation', 'private', '--pid', '--fork', '--kill-child', '--mount-proc'];
 
 /** ms, for what takes a second or two on a machine that is idle. */
@@ -44,9 +43,13 @@ export class Capsule implements AsyncDisposable {
     });
   }
 
-  /** @param directory exists; the caller removes it after `close` */
-  static async open(directory: string): Promise<Capsule> {
-    const keeper = spawn('unshare', [...UNSHARE, '--', 'sh', '-c', KEEPER], {
+  /**
+   * @param directory exists; the caller removes it after `close`
+   * @param run what is seen of /run: nothing at first, or what the machine has there
+   */
+  static async open(directory: string, run: 'own' | 'machine' = 'own'): Promise<Capsule> {
+    const script = run === 'own' ? `${OWN_RUN} && ${KEEPER}` : KEEPER;
+    const keeper = spawn('unshare', [...UNSHARE, '--', 'sh', '-c', script], {
       cwd: '/',
       stdio: ['pipe', 'pipe', 'pipe'],
       // A Ctrl-C in the terminal is for us: we close the pipe when we are done.

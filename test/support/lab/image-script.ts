@@ -1,7 +1,9 @@
-// How the lab's images get their three layers: shell, run as root in a mount namespace of its own.
+// How the lab's images get their three layers: shell, run as root in a mount namespace of its own. The work is done on a
+// tmpfs: it is gone with the namespace, and it may be an overlay's upper directory everywhere.
 
 /** $1: the tar to write; $2: one apt sources file, or "" for mmdebstrap's own choice. */
 export const BASE_SCRIPT = `set -eu
+mount -t tmpfs -o mode=1777,size=90% lab /mnt; export TMPDIR=/mnt
 mmdebstrap --quiet --mode=root --variant=minbase \\
   --aptopt='Acquire::Retries "3"' \\
   --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \\
@@ -13,7 +15,6 @@ mmdebstrap --quiet --mode=root --variant=minbase \\
  * $1: where layer-1.tar and layer-2.tar are written; $2: tar of layer 0; $3: apt sources file or ""; $4: shell for the
  * last layer, run in the root directory; the rest: packages of the middle layer.
  *
- * The work is done on a tmpfs: it may be an overlay's upper directory everywhere, and it is gone with the namespace.
  * The overlay's options keep every deletion and every replaced directory visible in the upper directory.
  */
 export const LAYERS_SCRIPT = `set -eu

@@ -1,14 +1,13 @@
 // Images for the real client, made from Debian packages: minbase Debian, the packages, the application; gzip layers with
 // real whiteouts. Made once for each recipe and kept in node_modules/.cache/hotlayer/images. Needs root and the
 // machine's apt sources.
-import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { withLock } from '../../../src/image/lock.js';
 import { CACHE } from '../go.js';
 import { buildLayout, HOST_ARCHITECTURE } from '../layout.js';
+import { Capsule } from './capsule.js';
 import { BASE_SCRIPT, LAYERS_SCRIPT } from './image-script.js';
 
 export interface ImageRecipe {
@@ -85,8 +84,8 @@ async function build(recipe: ImageRecipe, images: string, layout: string): Promi
   rmSync(work, { recursive: true, force: true });
   mkdirSync(work);
   try {
-    const base = await baseTar(images);
-    await script(LAYERS_SCRIPT, [work, base, aptSources(), `${recipe.app}\n${DELETIONS}`, ...recipe.packages]);
+    const base = await baseTar(images, work);
+    await script(work, LAYERS_SCRIPT, [work, base, aptSources(), `${recipe.app}\n${DELETIONS}`, ...recipe.packages]);
     const tars = [base, join(work, 'layer-1.tar'), join(work, 'layer-2.tar')];
     buildLayout(join(work, 'layout'), {
       layers: tars.map((path) => readFileSync(path)),
@@ -100,12 +99,12 @@ async function build(recipe: ImageRecipe, images: string, layout: string): Promi
 }
 
 /** The lowest layer, the same for all. */
-async function baseTar(images: string): Promise<string> {
+async function baseTar(images: string, work: string): Promise<string> {
   const path = join(images, `base-${keyOf(BASE_SCRIPT)}.tar`);
   if (existsSync(path)) return path;
   const made = `${path}.tmp.tar`; // mmdebstrap goes by the end of the name
   try {
-    await script(BASE_SCRIPT, [made, aptSources()]);
+    await script(work, BASE_SCRIPT, [made, aptSources()]);
     renameSync(made, path);
   } finally {
     rmSync(made, { force: true });
@@ -113,20 +112,17 @@ async function baseTar(images: string): Promise<string> {
   return path;
 }
 
-async function script(text: string, args: readonly string[]): Promise<void> {
-  const unshare = ['--mount', '--propagation', 'private', '--pid', '--fork', '--kill-child', '--mount-proc'];
-  try {
-    await promisify(execFile)('unshare', [...unshare, '--', 'sh', '-c', text, 'sh', ...args], {
-      cwd: '/',
-      env: { ...process.env, LC_ALL: 'C', TMPDIR: '/tmp' },
-      timeout: BUILD_TIMEOUT,
-      killSignal: 'SIGKILL',
-      maxBuffer: 1 << 26,
-    });
-  } catch (error) {
-    const { stdout, stderr, message } = error as Error & { stdout?: string; stderr?: string };
-    throw new Error(`image script failed: ${`${stdout ?? ''}${stderr ?? ''}`.slice(-4000) || message}`);
-  }
+/** Runs shell as root in namespaces of its own, which end with us. */
+async function script(work: string, text: string, args: readonly string[]): Promise<void> {
+  // Not without the machine's /run: /etc/resolv.conf may be a link into it.
+  await using capsule = await Capsule.open(work, 'machine');
+  await capsule.output(['sh', '-c', text, 'sh', ...args], { env: proxies(), timeout: BUILD_TIMEOUT });
+}
+
+/** How this machine's programs reach the network, where that is said in the environment. */
+function proxies(): Record<string, string> {
+  const entries = Object.entries(process.env).filter(([name]) => /^(?:https?|ftp|no|all)_proxy$/i.test(name));
+  return Object.fromEntries(entries) as Record<string, string>;
 }
 
 /** The machine's own sources, so that its mirror and its keys are used; "": what mmdebstrap finds. */
