@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import type { Digest } from '../../src/image/digest.js';
-import { type Descriptor, type Index, MEDIA } from '../../src/image/types.js';
+import { type Descriptor, type ImageConfig, type Index, type Manifest, MEDIA } from '../../src/image/types.js';
 
 export interface LayoutSpec {
   /** Uncompressed tar bytes, lowest first. */
@@ -100,4 +100,27 @@ export function buildLayout(dir: string, spec: LayoutSpec): BuiltLayout {
   };
   addToIndex(dir, manifest);
   return { reference: tag === null ? `oci:${dir}` : `oci:${dir}:${tag}`, manifest, config, layers, diffIds };
+}
+
+export interface ImageChange {
+  readonly layer?: (layer: Descriptor, i: number) => Descriptor;
+  readonly config?: (config: ImageConfig) => ImageConfig;
+}
+
+/**
+ * Adds to a layout an image that is one of its others but for a few words of its manifest or config.
+ * @returns `oci:DIR:TAG`
+ */
+export function addChanged(dir: string, of: Digest, tag: string, change: ImageChange): string {
+  const read = (digest: Digest) => JSON.parse(readFileSync(join(dir, 'blobs/sha256', digest.slice(7)), 'utf8'));
+  const manifest: Manifest = read(of);
+  const { layer = (same) => same, config } = change;
+  const changed: Manifest = {
+    ...manifest,
+    layers: manifest.layers.map(layer),
+    config: config ? putJson(dir, config(read(manifest.config.digest)), manifest.config.mediaType) : manifest.config,
+  };
+  const descriptor = putJson(dir, changed, manifest.mediaType ?? MEDIA.manifest);
+  addToIndex(dir, { ...descriptor, annotations: { 'org.opencontainers.image.ref.name': tag } });
+  return `oci:${dir}:${tag}`;
 }

@@ -7,9 +7,19 @@ import type { LazyClient } from '../../support/lab/client.js';
 import { type LabImage, labImage, NGINX, PYTHON } from '../../support/lab/images.js';
 import { ThrottlingProxy } from '../../support/lab/proxy.js';
 import { lackingClient } from '../../support/lab/tools.js';
+import { addChanged } from '../../support/layout.js';
 import { noFuse } from '../cli.js';
 import { predictedMisses } from './predict.js';
-import { assertAllLazy, assertForetold, expectedPrefetch, optimize, profile, total, Workbench } from './workbench.js';
+import {
+  assertAllLazy,
+  assertForetold,
+  expectedPrefetch,
+  type Optimized,
+  optimize,
+  profile,
+  total,
+  Workbench,
+} from './workbench.js';
 
 const skip = lackingClient('curl') || noFuse();
 
@@ -19,10 +29,14 @@ const skip = lackingClient('curl') || noFuse();
  */
 const OVERHEAD = 3 * 2 * 50_000 + 64 * 1024;
 
+/** Python: user, group, further groups. */
+const IDS = 'import os; print(os.getuid(), os.getgid(), *os.getgroups())';
+
 describe('the python image, which prints a line and ends', { skip, concurrency: false }, () => {
   let bench: Workbench;
   let image: LabImage;
   let hot: Profile;
+  let optimized: Optimized;
   before(async () => {
     image = await labImage(PYTHON);
     bench = await Workbench.open();
@@ -38,7 +52,8 @@ describe('the python image, which prints a line and ends', { skip, concurrency: 
 
   test('optimized by its profile: nothing is missing at the start, and nothing else is fetched', async () => {
     const target = `oci:${bench.at('out')}:hot`;
-    const { plan, result } = await optimize(image.reference, target, ['-p', bench.at('profile.json')]);
+    optimized = await optimize(image.reference, target, ['-p', bench.at('profile.json')]);
+    const { plan, result } = optimized;
     assert.deepEqual(plan.missed, []);
     assert.deepEqual(predictedMisses(hot, plan), { least: 0, most: 0 });
     await bench.push(target, 'hot:t');
@@ -52,6 +67,29 @@ describe('the python image, which prints a line and ends', { skip, concurrency: 
     const wanted = total(expectedPrefetch(result)) + bench.tocBytes(result, 'out');
     const { down } = proxy.traffic();
     assert.ok(down >= wanted && down <= wanted + OVERHEAD, `${down} bytes on the wire, ${wanted} are wanted`);
+  });
+
+  test('run as other users: what tells who they are is not missing either', async () => {
+    const { plan, result } = optimized;
+    const read = new Set(plan.layers.flatMap((layer) => layer.hot.map((entry) => entry.path)));
+    assert.deepEqual([read.has('etc/passwd'), read.has('etc/group')], [true, true]);
+    await using client = await bench.client();
+    for (const [user, ids] of [
+      ['www-data', '33 33 33'],
+      ['list:adm', '38 4 4'],
+      ['34:35', '34 35 35'],
+    ] as const) {
+      const tag = user.replace(':', '-');
+      const source = addChanged(bench.at('out'), result.manifest.digest, tag, {
+        config: (config) => ({ ...config, config: { ...config.config, User: user, Cmd: ['python3', '-c', IDS] } }),
+      });
+      const reference = await bench.push(source, `users:${tag}`);
+      await client.pull(reference);
+      const { stdout, stderr } = await client.run(reference);
+      assert.deepEqual([stdout.trim(), stderr], [ids, '']);
+    }
+    assert.deepEqual(client.log().refused, []);
+    assert.equal(total(await client.onDemandFetches()), 0);
   });
 
   test('with a cap on the prefetch: what is behind the landmarks is fetched when it is read', async () => {

@@ -1,13 +1,10 @@
 // What the real lazy client refuses, it pulls as an ordinary layer and runs all the same: only its log tells. If it did
 // not refuse these, the other tests' "accepted" would mean nothing.
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import type { Descriptor, Manifest } from '../../../src/image/types.js';
 import { labImage, PYTHON } from '../../support/lab/images.js';
 import { lackingClient } from '../../support/lab/tools.js';
-import { addToIndex, digestOf, putJson } from '../../support/layout.js';
+import { addChanged, digestOf } from '../../support/layout.js';
 import { type Optimized, optimize, Workbench } from './workbench.js';
 
 const TOC_DIGEST = 'containerd.io/snapshot/stargz/toc.digest';
@@ -41,18 +38,14 @@ describe('a lazy layer with', { skip: lackingClient(), concurrency: false }, () 
 
   for (const [i, { name, mutate, says }] of MUTANTS.entries()) {
     test(name, async () => {
-      const layout = bench.at('out');
-      const blob = join(layout, 'blobs/sha256', optimized.result.manifest.digest.slice(7));
-      const manifest: Manifest = JSON.parse(readFileSync(blob, 'utf8'));
-      const layers: Descriptor[] = manifest.layers.map((layer, at) => {
-        const annotations = { ...layer.annotations };
-        if (at === 1) mutate(annotations);
-        return { ...layer, annotations };
+      const mutant = addChanged(bench.at('out'), optimized.result.manifest.digest, `mutant${i}`, {
+        layer: (layer, at) => {
+          const annotations = { ...layer.annotations };
+          if (at === 1) mutate(annotations);
+          return { ...layer, annotations };
+        },
       });
-      const mutant = putJson(layout, { ...manifest, layers }, manifest.mediaType ?? '');
-      addToIndex(layout, { ...mutant, annotations: { 'org.opencontainers.image.ref.name': `mutant${i}` } });
-
-      const reference = await bench.push(`oci:${layout}:mutant${i}`, `mutant${i}:t`);
+      const reference = await bench.push(mutant, `mutant${i}:t`);
       await using client = await bench.client();
       await client.pull(reference);
       const { accepted, refused } = client.log();

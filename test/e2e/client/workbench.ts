@@ -110,5 +110,6 @@ export function assertForetold(
   { least, most }: { readonly least: number; readonly most: number },
 ): void {
   assert.ok(least > 0, 'something has to be left to fetch');
+  assert.ok(most <= least * 1.1, `foretold are ${least} to ${most}: that says too little`);
   assert.ok(misses >= least && misses <= most, `${misses} chunks fetched on demand, foretold were ${least} to ${most}`);
 }
