@@ -14,6 +14,8 @@ export type Fault =
   | { readonly kind: 'flip'; readonly at: number; readonly request?: true }
   /** The registry does not get to see the Range header. */
   | { readonly kind: 'ignore-range' }
+  /** Of several ranges it gets to see the first. */
+  | { readonly kind: 'first-range' }
   /** Passes so many bytes of the request's body on, then resets both connections. */
   | { readonly kind: 'cut-request'; readonly after: number }
   /** Passes the request on and resets the connection instead of answering. */
@@ -32,6 +34,8 @@ export interface Seen {
   readonly method: string;
   readonly url: string;
   readonly headers: IncomingHttpHeaders;
+  /** Which connection it came on. */
+  readonly connection: number;
   /** Milliseconds, monotonic. */
   readonly at: number;
 }
@@ -59,7 +63,8 @@ export async function startProxy(
   const counts = new Map<string, number>();
   const serveOne = (incoming: IncomingMessage, outgoing: ServerResponse): void => {
     const { method = '', url = '', headers } = incoming;
-    const one: Seen = { method, url, headers, at: performance.now() };
+    const connection = incoming.socket.remotePort ?? 0;
+    const one: Seen = { method, url, headers, connection, at: performance.now() };
     seen.push(one);
     const key = `${method} ${url.split('?')[0]}`;
     const earlier = counts.get(key) ?? 0;
@@ -88,6 +93,7 @@ function serve(port: number, fault: Fault | undefined, incoming: IncomingMessage
   }
   const headers = { ...incoming.headers };
   if (fault?.kind === 'ignore-range') delete headers.range;
+  if (fault?.kind === 'first-range') headers.range = headers.range?.split(',')[0];
   const upstream = request({ port, host: '127.0.0.1', method: incoming.method, path: incoming.url, headers });
   const reset = () => {
     upstream.destroy();

@@ -5,6 +5,7 @@ import { KIB } from '../../units.js';
 import type { Digest } from '../digest.js';
 import { streamOf } from '../files.js';
 import type { Descriptor } from '../types.js';
+import { type ContentRange, parseContentRange } from './byteranges.js';
 import type { Answer } from './exchange.js';
 import { connectionError, malformed, one, RegistryError, readCapped } from './registry-error.js';
 import { patience, retrying } from './retry.js';
@@ -94,7 +95,8 @@ async function requestFrom(
   );
 }
 
-function blobCall(place: BlobPlace, digest: Digest, doing: string, range: string | undefined): Call {
+/** @param range the value of the Range header; undefined: all of it */
+export function blobCall(place: BlobPlace, digest: Digest, doing: string, range: string | undefined): Call {
   return {
     method: 'GET',
     url: `${place.path}${digest}`,
@@ -146,8 +148,8 @@ export async function readBlobPiece(
     }
     const whole = answer.status === 200 ? lengthOf(answer) : range?.total;
     const skip = answer.status === 200 ? start : 0;
-    const all = await readCapped(answer.body, skip + length);
-    const bytes = all.subarray(skip);
+    // One byte more than wanted: an answer that is read to its end leaves the connection to the next request.
+    const bytes = (await readCapped(answer.body, length + 1, skip)).subarray(0, length);
     const expected = whole === undefined ? undefined : Math.max(0, Math.min(length, whole - start));
     if (expected !== undefined && bytes.length < expected) {
       throw new RegistryError(
@@ -160,21 +162,12 @@ export async function readBlobPiece(
   });
 }
 
-/** RFC 9110 §14.4: `bytes 0-9/100`, with `*` for what is not known or not there. */
-function contentRange(
-  answer: Answer,
-): { text: string; start: number | undefined; total: number | undefined } | undefined {
-  const text = one(answer.headers['content-range']);
-  const match = /^bytes (?:(\d+)-\d+|\*)\/(\d+|\*)$/.exec(text ?? '');
-  if (!match || text === undefined) return undefined;
-  return {
-    text,
-    start: match[1] === undefined ? undefined : Number(match[1]),
-    total: match[2] === '*' ? undefined : Number(match[2]),
-  };
+function contentRange(answer: Answer): ContentRange | undefined {
+  return parseContentRange(one(answer.headers['content-range']));
 }
 
-function lengthOf(answer: Answer): number | undefined {
+/** What Content-Length says. */
+export function lengthOf(answer: Answer): number | undefined {
   const text = one(answer.headers['content-length']);
   return text !== undefined && /^\d+$/.test(text) ? Number(text) : undefined;
 }

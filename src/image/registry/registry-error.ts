@@ -116,22 +116,31 @@ function show(text: string, secrets: Secrets): string {
   return clean.length > MAX_SHOWN_CHARACTERS ? `${clean.slice(0, MAX_SHOWN_CHARACTERS)}…` : clean;
 }
 
-/** Reads at most so many bytes and lets go of the rest; what a broken connection gave before counts. */
-export async function readCapped(body: AsyncIterable<Buffer> & { destroy(): unknown }, most: number): Promise<Buffer> {
+/**
+ * Reads at most so many bytes and lets go of the rest; what a broken connection gave before counts.
+ * @param skip bytes before those, not kept
+ */
+export async function readCapped(
+  body: AsyncIterable<Buffer> & { destroy(): unknown },
+  most: number,
+  skip = 0,
+): Promise<Buffer> {
   const parts: Buffer[] = [];
-  let size = 0;
+  let [before, left] = [skip, most];
   try {
     for await (const chunk of body) {
-      parts.push(chunk);
-      size += chunk.length;
-      if (size >= most) break;
+      const part = chunk.subarray(Math.min(before, chunk.length)).subarray(0, left);
+      before = Math.max(0, before - chunk.length);
+      left -= part.length;
+      if (part.length > 0) parts.push(part);
+      if (left === 0) break;
     }
   } catch {
     // The status is what counts.
   } finally {
     body.destroy();
   }
-  return Buffer.concat(parts).subarray(0, most);
+  return Buffer.concat(parts);
 }
 
 export function one(header: string | string[] | undefined): string | undefined {

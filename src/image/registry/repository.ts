@@ -11,6 +11,7 @@ import { findCredentials } from './credential-files.js';
 import { type BlobPiece, type BlobPlace, downloadBlob, readBlobPiece } from './download.js';
 import { findEndpoint } from './endpoint.js';
 import { type Answer, discard, makeExchange } from './exchange.js';
+import { makePieceReader, type PieceReader } from './pieces.js';
 import { connectionError, malformed, one } from './registry-error.js';
 import { retrying } from './retry.js';
 import type { RegistryOptions } from './settings.js';
@@ -39,6 +40,11 @@ export interface Repository {
   /** The same, not verified. */
   openUnverified(descriptor: Pick<Descriptor, 'digest' | 'size'>): Readable;
   readPiece(digest: Digest, start: number, length: number): Promise<BlobPiece>;
+  /**
+   * Several pieces, in the order asked for, with one request where the server serves many ranges at once; each shorter
+   * only at the end of the blob. Held in memory; not verified.
+   */
+  readPieces: PieceReader;
   /** @param from other repositories of this registry that may have the blob */
   pushBlob(source: BlobSource, from?: readonly string[]): Promise<Pushed>;
   /** Begins an upload and takes it back. @throws HL_ERR_AUTH and what else keeps us from pushing here */
@@ -168,6 +174,7 @@ export async function openRepository(
       verified(downloadBlob(place, descriptor), descriptor, `${where}: blob ${descriptor.digest}`),
     openUnverified: (descriptor) => downloadBlob(place, descriptor),
     readPiece: (digest, start, length) => readBlobPiece(place, digest, start, length),
+    readPieces: makePieceReader(place),
     pushBlob: (source, from = []) =>
       uploadBlob(
         place,
