@@ -1,26 +1,49 @@
 // What the profile says of each file, counted from the accesses of all runs. The runs' order does not matter.
 import { comparePaths } from '../paths.js';
 import type { Bytes } from '../units.js';
+import { proportion } from './interval.js';
 import { countRanges, type Range, RangeSet, totalLength } from './ranges.js';
 import type { RecordedFile } from './recorded-run.js';
 import { REPLAY_OPS, type Replay } from './replay.js';
 import { medianCount, spreadOf } from './statistics.js';
 import type { ProfileFile, RangeCount } from './types.js';
 
+/** What one run asked of each file, by number of the file. */
+export interface FileColumns {
+  /** When its content was first asked for; NaN when it was not. */
+  readonly first: Float64Array;
+  /** Distinct bytes read. */
+  readonly bytes: Float64Array;
+}
+
 export interface Counted {
   readonly files: ProfileFile[];
-  /** For each run, the numbers of the files of which bytes were read. */
-  readonly filesRead: readonly ReadonlySet<number>[];
+  /** For each run. */
+  readonly columns: readonly FileColumns[];
 }
 
 const LOOK = REPLAY_OPS.indexOf('look');
 const EXEC = REPLAY_OPS.indexOf('exec');
 const READ = REPLAY_OPS.indexOf('read');
 
-/** @param files each touched in at least one run @param replays with numbers of these files */
-export function countFiles(files: readonly RecordedFile[], replays: readonly Replay[]): Counted {
+/**
+ * @param files each touched in at least one run
+ * @param replays with numbers of these files
+ * @param complete for each run
+ */
+export function countFiles(
+  files: readonly RecordedFile[],
+  replays: readonly Replay[],
+  complete: readonly boolean[],
+): Counted {
+  const incomplete = complete.filter((is) => !is).length;
   const rows = replays.map((replay) => rowsByFile(replay, files.length));
-  const filesRead = replays.map(() => new Set<number>());
+  const columns = replays.map(
+    (): FileColumns => ({
+      first: new Float64Array(files.length).fill(Number.NaN),
+      bytes: new Float64Array(files.length),
+    }),
+  );
   const counted = files.map((file, number): ProfileFile => {
     const first: number[] = [];
     const bytes: number[] = [];
@@ -28,6 +51,7 @@ export function countFiles(files: readonly RecordedFile[], replays: readonly Rep
     const ranges: (readonly Range[])[] = [];
     const comms = new Set<string>();
     let openedIn = 0;
+    let openedIncomplete = 0;
     let executed = false;
     for (const [run, replay] of replays.entries()) {
       const { starts, order } = rows[run]!;
@@ -35,7 +59,11 @@ export function countFiles(files: readonly RecordedFile[], replays: readonly Rep
       if (from === to) continue;
       // Rows are in order of time.
       first.push(replay.t[order[from]!]!);
-      if (replay.op[order[from]!] !== LOOK) openedIn += 1;
+      if (replay.op[order[from]!] !== LOOK) {
+        openedIn += 1;
+        if (!complete[run]) openedIncomplete += 1;
+        columns[run]!.first[number] = replay.t[order[from]!]!;
+      }
       const read = new RangeSet();
       let calls = 0;
       for (let i = from; i < to; i++) {
@@ -53,7 +81,7 @@ export function countFiles(files: readonly RecordedFile[], replays: readonly Rep
       reads.push(calls);
       if (total === 0) continue;
       ranges.push(union);
-      filesRead[run]!.add(number);
+      columns[run]!.bytes[number] = total;
     }
     return {
       path: file.path,
@@ -62,6 +90,7 @@ export function countFiles(files: readonly RecordedFile[], replays: readonly Rep
       size: file.size,
       seenIn: first.length,
       openedIn,
+      probability: proportion(openedIn, replays.length, incomplete - openedIncomplete),
       firstAccess: spreadOf(first),
       bytesRead: spreadOf(bytes),
       reads: medianCount(reads),
@@ -70,7 +99,7 @@ export function countFiles(files: readonly RecordedFile[], replays: readonly Rep
       comms: [...comms].sort(comparePaths),
     };
   });
-  return { files: counted, filesRead };
+  return { files: counted, columns };
 }
 
 /** How many files had bytes read, and how many distinct bytes those were. */

@@ -3,11 +3,12 @@
 import { HotlayerError } from '../errors.js';
 import { comparePaths } from '../paths.js';
 import { TOOL } from '../trace/tool.js';
+import { assessRuns } from './assess.js';
 import { countFiles } from './count-files.js';
 import { FileTable } from './file-table.js';
 import type { RecordedRun } from './recorded-run.js';
 import { renumberFiles, saveReplay } from './replay.js';
-import { meanPairwiseJaccard, spreadOf } from './statistics.js';
+import { spreadOf } from './statistics.js';
 import type { TreeView } from './tree-view.js';
 import { PROFILE_SCHEMA, type Profile, type ProfileRun } from './types.js';
 
@@ -29,7 +30,8 @@ export function buildProfile(runs: readonly RecordedRun[], tree: Pick<TreeView, 
 export function assembleProfile(runs: readonly RecordedRun[], totals: { files: number; bytes: number }): Profile {
   const table = new FileTable(runs.map(({ files, replay }) => ({ files, used: replay.file })));
   const replays = runs.map(({ replay }, i) => renumberFiles(replay, table.numbers[i]!));
-  const { files, filesRead } = countFiles(table.files, replays);
+  const complete = runs.map(({ run }) => run.complete);
+  const { files, columns } = countFiles(table.files, replays, complete);
   const misses = sumMisses(runs.map((run) => run.misses));
   const directory = new Map(misses.directories.map(({ path }, i) => [path, i]));
   const readies = runs.flatMap(({ run }) => (run.ready ? [run.ready.t] : []));
@@ -49,7 +51,7 @@ export function assembleProfile(runs: readonly RecordedRun[], totals: { files: n
     workload: least(runs.map(({ header }) => header.workload)),
     precision: runs.every(({ header }) => header.precision === 'exact') ? 'exact' : 'fast',
     until: untilOf(runs),
-    complete: runs.every(({ run }) => run.complete),
+    complete: complete.every(Boolean),
     runs: runs.map(({ run, misses: counts }, i): ProfileRun => {
       const searched = [...counts].map(([path, count]): [number, number] => [directory.get(path)!, count]);
       return {
@@ -59,7 +61,10 @@ export function assembleProfile(runs: readonly RecordedRun[], totals: { files: n
       };
     }),
     ...(readies.length === 0 ? undefined : { ready: spreadOf(readies) }),
-    stability: meanPairwiseJaccard(filesRead),
+    ...assessRuns(
+      runs.map(({ run }, i) => ({ run, columns: columns[i]! })),
+      files,
+    ),
     files,
     misses,
   };

@@ -22,7 +22,10 @@ export interface ReplayProcess {
   readonly pid: number;
   /** Absent: it had gone before its name was read. */
   readonly comm?: string;
-  /** Index of the row that it came from, by fork or under another name; absent: not known. Always a smaller index. */
+  /**
+   * Row that it came from: the same thread under another name, the process of a thread, the parent of a process.
+   * Absent: not known, or one without accesses. Always a smaller index.
+   */
   readonly parent?: number;
 }
 

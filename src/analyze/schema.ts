@@ -30,6 +30,12 @@ const spread: Schema = object({
   max: { type: 'integer' },
 });
 
+const proportion: Schema = object({
+  estimate: { type: 'number', minimum: 0, maximum: 1 },
+  low: { type: 'number', minimum: 0, maximum: 1, description: 'of the 95 % interval (Wilson)' },
+  high: { type: 'number', minimum: 0, maximum: 1 },
+});
+
 const ready: Schema = object({ t: natural('ns since the workload was started'), by: text });
 
 const replay: Schema = object({
@@ -58,6 +64,7 @@ const run: Schema = object(
     id: { type: 'string', pattern: '^[0-9a-f]{16}$', description: 'of its content: the same run in two profiles' },
     complete: truth,
     incompleteBecause: text,
+    imported: { type: 'string', description: 'what recorded it, when hotlayer did not' },
     events: natural(),
     ready,
     endedAt: { type: 'integer' },
@@ -71,8 +78,42 @@ const run: Schema = object(
     ),
     replay,
   },
-  ['incompleteBecause', 'ready', 'exitCode', 'signal'],
+  ['incompleteBecause', 'imported', 'ready', 'exitCode', 'signal'],
 );
+
+const unit: Schema = { type: 'number', minimum: 0, maximum: 1 };
+const runId: Schema = { type: 'string', pattern: '^[0-9a-f]{16}$' };
+
+const agreement: Schema = object(
+  {
+    runs: natural('complete runs that were compared'),
+    files: { ...unit, description: 'mean pairwise Jaccard index of the sets of files read' },
+    bytes: { ...unit, description: 'mean pairwise weighted Jaccard index of the bytes read of each file' },
+    order: { type: 'number', minimum: -1, maximum: 1, description: "mean pairwise Kendall's tau-b of first accesses" },
+  },
+  ['order'],
+);
+
+const outlier: Schema = object({
+  run: runId,
+  measure: { type: 'string', enum: ['ready', 'filesRead', 'bytesRead', 'files'] },
+  value: { type: 'integer' },
+  median: { type: 'integer' },
+});
+
+const pair = (items: Schema): Schema => ({ type: 'array', prefixItems: [items, items], items: false, minItems: 2 });
+
+const modes: Schema = object({
+  measure: { type: 'string', enum: ['ready', 'bytesRead', 'files'] },
+  groups: pair(list(runId)),
+  medians: pair({ type: 'integer' }),
+});
+
+const advice: Schema = object({
+  undecided: natural('files opened in some runs and not in others, for which it is open whether prefetching pays'),
+  moreRuns: natural('runs worth making'),
+  settles: natural('undecided files that they are expected to decide'),
+});
 
 const file: Schema = object(
   {
@@ -86,6 +127,7 @@ const file: Schema = object(
     size: natural('bytes'),
     seenIn: { type: 'integer', minimum: 1, description: 'runs in which it was touched before ready' },
     openedIn: natural('runs in which its content was asked for'),
+    probability: { $ref: '#/$defs/proportion' },
     firstAccess: { $ref: '#/$defs/spread' },
     bytesRead: { $ref: '#/$defs/spread' },
     reads: natural('read calls that reached the file system, median over the runs'),
@@ -108,7 +150,7 @@ export const profileSchema: Schema = {
   $schema: DIALECT,
   title: 'a hotlayer profile',
   description: 'What a workload touched in its root file system until it was ready. Times are ns, sizes are bytes.',
-  $defs: { spread },
+  $defs: { spread, proportion },
   ...object(
     {
       schemaVersion: { type: 'integer', const: PROFILE_SCHEMA },
@@ -121,12 +163,10 @@ export const profileSchema: Schema = {
       complete: { type: 'boolean', description: 'false when any run may have lost events' },
       runs: { type: 'array', items: run, minItems: 1 },
       ready: { $ref: '#/$defs/spread' },
-      stability: {
-        type: 'number',
-        minimum: 0,
-        maximum: 1,
-        description: 'mean pairwise Jaccard index of the sets of files read',
-      },
+      agreement,
+      outliers: list(outlier, 'runs unlike the others'),
+      modes: list(modes, 'two kinds of runs'),
+      advice,
       files: list(file, 'by path, in byte order'),
       misses: object({
         total: natural('look-ups of names that do not exist, over all runs'),

@@ -21,26 +21,3 @@ export function spreadOf(values: readonly number[]): Spread {
 export function medianCount(values: readonly number[]): number {
   return values.length === 0 ? 0 : Math.round(median([...values]));
 }
-
-/**
- * Jaccard index of two sets: members of both / members of either, 0 … 1. Two empty sets are equal: 1.
- * @example jaccard(new Set('abc'), new Set('bcd')) // 0.5
- */
-export function jaccard<T>(a: ReadonlySet<T>, b: ReadonlySet<T>): number {
-  let both = 0;
-  for (const member of a) if (b.has(member)) both += 1;
-  const either = a.size + b.size - both;
-  return either === 0 ? 1 : both / either;
-}
-
-/** Mean Jaccard index over all pairs, six decimals; 1 for fewer than two sets. Order-free. */
-export function meanPairwiseJaccard<T>(sets: readonly ReadonlySet<T>[]): number {
-  const indices: number[] = [];
-  for (let i = 0; i < sets.length; i++) {
-    for (let j = i + 1; j < sets.length; j++) indices.push(jaccard(sets[i]!, sets[j]!));
-  }
-  if (indices.length === 0) return 1;
-  // Sorted before they are added: a sum of floating-point numbers depends on the order.
-  const sum = indices.sort((a, b) => a - b).reduce((a, b) => a + b, 0);
-  return Math.round((sum / indices.length) * 1e6) / 1e6;
-}

@@ -118,6 +118,7 @@ class RunCollector {
     const facts = {
       complete,
       ...(incompleteBecause === undefined ? undefined : { incompleteBecause }),
+      ...(header.imported === undefined ? undefined : { imported: header.imported }),
       events,
       ...(ready === undefined ? undefined : { ready }),
       endedAt,
@@ -137,15 +138,16 @@ class RunCollector {
     this.#misses.set(canonical, (this.#misses.get(canonical) ?? 0) + 1);
   }
 
-  #processOf({ pid, comm }: TraceEvent): number {
+  #processOf({ pid, comm, parent }: TraceEvent): number {
     const known = this.#threads.get(pid);
     // No name: too late to ask for it; it is still the same thread.
     if (known !== undefined && (comm === undefined || this.#processes[known]!.comm === comm)) return known;
+    const from = known ?? (parent === undefined ? undefined : this.#threads.get(parent));
     const row = this.#processes.length;
     this.#processes.push({
       pid,
       ...(comm === undefined ? undefined : { comm }),
-      ...(known === undefined ? undefined : { parent: known }),
+      ...(from === undefined ? undefined : { parent: from }),
     });
     this.#threads.set(pid, row);
     return row;

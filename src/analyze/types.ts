@@ -18,6 +18,8 @@ export interface ProfileRun {
   readonly id: string;
   readonly complete: boolean;
   readonly incompleteBecause?: string;
+  /** What recorded it, when hotlayer did not: times and ranges may then be made up, so it is not compared or replayed. */
+  readonly imported?: string;
   readonly events: number;
   readonly ready?: { readonly t: Nanos; readonly by: string };
   readonly endedAt: Nanos;
@@ -31,6 +33,15 @@ export interface ProfileRun {
   readonly misses: readonly (readonly [directory: number, count: number])[];
   /** All accesses before ready; `replayOf` reads it. */
   readonly replay: SavedReplay;
+}
+
+/** A share of runs, and where the probability behind it lies. All 0 … 1. */
+export interface Proportion {
+  /** Of the runs of which it is known. */
+  readonly estimate: number;
+  /** Ends of the 95 % interval (Wilson's score interval; interval.ts says what incomplete runs do to it). */
+  readonly low: number;
+  readonly high: number;
 }
 
 /** [offset, length, runs that read all of it]; sorted, disjoint, adjacent ones of equal count merged. */
@@ -47,6 +58,8 @@ export interface ProfileFile {
   readonly seenIn: number;
   /** Runs in which it was opened, read or executed (not only looked up or stat'ed). */
   readonly openedIn: number;
+  /** That its content is asked for before ready. Of a range: `rangeProbability`. */
+  readonly probability: Proportion;
   readonly firstAccess: Spread;
   /** Distinct bytes read, over the runs that saw it. */
   readonly bytesRead: Spread;
@@ -56,6 +69,51 @@ export interface ProfileFile {
   readonly executed?: true;
   /** Command names that asked for its content, sorted; of a file that nobody opened, those that looked at it first. */
   readonly comms: readonly string[];
+}
+
+/** How alike the runs are that are complete and not imported: means over pairs. 1 for all of them when there are fewer than two. */
+export interface Agreement {
+  /** Runs that were compared. */
+  readonly runs: number;
+  /** Jaccard index of the sets of files read, 0 … 1. */
+  readonly files: number;
+  /** Weighted Jaccard (Ruzicka) index of the bytes read of each file, 0 … 1. */
+  readonly bytes: number;
+  /** Kendall's tau-b of the order of first accesses to the files that both opened, -1 … 1; absent: nothing to order. */
+  readonly order?: number;
+}
+
+export type RunMeasure = 'ready' | 'filesRead' | 'bytesRead';
+
+/** A run unlike the others. */
+export interface Outlier {
+  /** `ProfileRun.id`. */
+  readonly run: string;
+  /** `files`: it opened, or left out, files that all others treat the other way. */
+  readonly measure: RunMeasure | 'files';
+  /** ns, files or bytes; of `files`: how many. */
+  readonly value: number;
+  /** Of all runs; of `files`: 0. */
+  readonly median: number;
+}
+
+/** Two kinds of runs. */
+export interface Modes {
+  readonly measure: 'ready' | 'bytesRead' | 'files';
+  /** `ProfileRun.id`s, sorted. */
+  readonly groups: readonly [readonly string[], readonly string[]];
+  /** Of the groups; of `files`: how many files only this group opens. */
+  readonly medians: readonly [number, number];
+}
+
+/** What more runs would bring. */
+export interface Advice {
+  /** Files that some runs open and some do not, for which it is open whether prefetching them pays. */
+  readonly undecided: number;
+  /** Runs worth making; 0: none, for all is decided or cannot be. */
+  readonly moreRuns: number;
+  /** How many of the undecided files they are expected to decide; 0 also when there are too few runs to tell. */
+  readonly settles: number;
 }
 
 export interface Profile {
@@ -75,8 +133,12 @@ export interface Profile {
   readonly complete: boolean;
   readonly runs: readonly ProfileRun[];
   readonly ready?: Spread;
-  /** Mean pairwise Jaccard index of the sets of files read, 0 … 1; 1 for one run. */
-  readonly stability: number;
+  /** Between the complete runs. */
+  readonly agreement: Agreement;
+  /** By id of the run; of complete runs, five or more (three for `files`). */
+  readonly outliers: readonly Outlier[];
+  readonly modes: readonly Modes[];
+  readonly advice: Advice;
   /** By path, in byte order. */
   readonly files: readonly ProfileFile[];
   /** Look-ups of names that do not exist: how many, over all runs, and the directories searched most. */

@@ -21,7 +21,7 @@ import { addWorkloadOptions, flag, type GlobalFlags, type WorkloadFlags } from '
 import { showInspection } from './inspect.js';
 import type { CommandContext, Register } from './main.js';
 import { showResult } from './optimize.js';
-import { showProfile } from './profile.js';
+import { showProfile } from './profile-summary.js';
 import { profileSpooled, tempParentOf } from './profiling.js';
 import { type SampleLayer, sampleImage } from './sample-image.js';
 import { table } from './table.js';

@@ -1,18 +1,16 @@
 // `hotlayer profile IMAGE [-- CMD…]`: run the workload on the tracing mount, write a profile.
 import type { Command } from 'commander';
 import { checkPlace, writeProfile } from '../analyze/saved.js';
-import { spreadOf } from '../analyze/statistics.js';
-import type { Profile, Spread } from '../analyze/types.js';
+import type { Profile } from '../analyze/types.js';
 import { quote } from '../container/index.js';
 import { EXIT } from '../errors.js';
 import { openImage, parseReference } from '../image/index.js';
 import { spoolImage } from '../rootfs/spooled-image.js';
-import { formatBytes, formatCount, formatNanos, formatShare } from '../units.js';
+import { formatBytes, formatCount } from '../units.js';
 import { addWorkloadOptions, flag, type GlobalFlags, type WorkloadFlags } from './flags.js';
 import type { CommandContext, Register } from './main.js';
-import type { Output } from './output.js';
+import { showProfile } from './profile-summary.js';
 import { openingOf, profileHostDirectory, profileSpooled, tempParentOf } from './profiling.js';
-import { table } from './table.js';
 
 interface ProfileFlags extends GlobalFlags, WorkloadFlags {
   output?: string;
@@ -66,67 +64,4 @@ async function makeProfile(
       out.progress(`reading layer ${layer + 1}/${image.layers.length}  ${formatBytes(done)} of ${formatBytes(total)}`),
   });
   return (await profileSpooled(context, spooled, args, flags)).profile;
-}
-
-export function showProfile(out: Output, profile: Profile): void {
-  const hot = profile.files.filter((file) => file.openedIn > 0 && file.type === 'reg');
-  const always = hot.filter((file) => file.openedIn === profile.runs.length).length;
-  const filesRead = spreadText(
-    profile.runs.map((run) => run.filesRead),
-    formatCount,
-  );
-  const bytesRead = spreadText(
-    profile.runs.map((run) => run.bytesRead),
-    formatBytes,
-  );
-  const rows = [
-    ...(profile.ready
-      ? [
-          [
-            'Ready',
-            `${formatNanos(profile.ready.median)} ± ${formatNanos(profile.ready.mad)}`,
-            range(profile.ready, formatNanos),
-            profile.until.join(' or '),
-          ],
-        ]
-      : []),
-    [
-      'Files read',
-      ...filesRead,
-      `${formatCount(always)} in every run (stability ${profile.stability.toFixed(2)}), of ${formatCount(profile.image.files)}`,
-    ],
-    [
-      'Bytes read',
-      ...bytesRead,
-      `${formatShare(spreadOf(profile.runs.map((run) => run.bytesRead)).median, profile.image.bytes)} of the image's ${formatBytes(profile.image.bytes)}`,
-    ],
-    [
-      'Failed look-ups',
-      formatCount(profile.misses.total),
-      '',
-      profile.misses.directories[0] ? `most in ${profile.misses.directories[0].path}` : '',
-    ],
-  ];
-  const columns = [
-    { title: 'Startup profile' },
-    { title: 'median ± MAD' },
-    { title: 'min … max' },
-    { title: `${profile.runs.length} run${profile.runs.length === 1 ? '' : 's'}` },
-  ];
-  for (const line of table(columns, rows, '')) out.result(line);
-  if (!profile.complete) {
-    for (const [i, run] of profile.runs.entries()) {
-      if (!run.complete) out.warn(`run ${i + 1} is not complete: ${run.incompleteBecause ?? 'events may be lost'}`);
-    }
-  }
-}
-
-/** "median ± MAD" and "min … max". */
-function spreadText(values: readonly number[], format: (value: number) => string): [string, string] {
-  const spread = spreadOf(values);
-  return [`${format(Math.round(spread.median))} ± ${format(Math.round(spread.mad))}`, range(spread, format)];
-}
-
-function range(spread: Spread, format: (value: number) => string): string {
-  return `${format(spread.min)} … ${format(spread.max)}`;
 }

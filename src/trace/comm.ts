@@ -1,6 +1,6 @@
 // Command names by process id, as /proc has them. Reading /proc costs about 10 µs, an event must cost less than 3:
 // a name is kept, but not past the moments at which it can change.
-import { closeSync, openSync, readSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
 import { bytesToPath } from '../paths.js';
 
 /** A name older than this is read again: the id may belong to another process by now. */
@@ -20,12 +20,20 @@ interface Known {
 export interface CommCache {
   /** Absent: the process is gone, or unknown (pid 0). `now`: CLOCK_MONOTONIC. */
   of(pid: number, now: bigint): string | undefined;
+  /** The process that a thread belongs to; of a process, its parent. Absent: not known. Not kept. */
+  parentOf(pid: number): number | undefined;
   /** The process is about to become another program. */
   expectExec(pid: number): void;
 }
 
-/** @param read absent: /proc/PID/comm; undefined when there is no such process. */
-export function commCache(read: (pid: number) => string | undefined = readComm): CommCache {
+/**
+ * @param read absent: /proc/PID/comm; undefined when there is no such process.
+ * @param parent absent: from /proc/PID/status, when names come from /proc, too
+ */
+export function commCache(
+  read: (pid: number) => string | undefined = readComm,
+  parent: (pid: number) => number | undefined = read === readComm ? readParent : () => undefined,
+): CommCache {
   const known = new Map<number, Known>();
   return {
     of(pid, now) {
@@ -46,6 +54,7 @@ export function commCache(read: (pid: number) => string | undefined = readComm):
       }
       return entry.comm;
     },
+    parentOf: (pid) => (pid === 0 ? undefined : parent(pid)),
     expectExec(pid) {
       const entry = known.get(pid);
       if (entry) entry.again = FRESH_AFTER_EXEC;
@@ -71,4 +80,18 @@ function readComm(pid: number): string | undefined {
   } finally {
     closeSync(fd);
   }
+}
+
+/** proc_pid_status(5): Tgid is the process, PPid its parent; 0: outside of this pid namespace. */
+function readParent(pid: number): number | undefined {
+  let text: string;
+  try {
+    text = readFileSync(`/proc/${pid}/status`, 'latin1');
+  } catch {
+    return undefined;
+  }
+  const field = (name: string): number => Number(new RegExp(`^${name}:\\t(\\d+)$`, 'm').exec(text)?.[1] ?? 0);
+  const process = field('Tgid');
+  const parent = process === pid ? field('PPid') : process;
+  return parent > 0 ? parent : undefined;
 }

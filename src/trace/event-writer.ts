@@ -76,6 +76,7 @@ export function formatEvent(e: TraceEvent): string {
   if (e.length !== undefined) line += `,"length":${e.length}`;
   line += `,"pid":${e.pid}`;
   if (e.comm !== undefined) line += `,"comm":${quoted(e.comm)}`;
+  if (e.parent !== undefined) line += `,"parent":${e.parent}`;
   if (e.errno !== undefined) line += `,"errno":${e.errno}`;
   if (e.exec) line += ',"exec":true';
   return `${line},"dur":${e.dur}}\n`;

@@ -16,6 +16,8 @@ export interface TraceHeader {
   readonly precision: 'exact' | 'fast';
   /** Ready rules in force, as text (`line:ready`). */
   readonly until: readonly string[];
+  /** What recorded it, when hotlayer did not: times and ranges may then be made up. */
+  readonly imported?: string;
 }
 
 export interface TraceEvent {
@@ -30,6 +32,11 @@ export interface TraceEvent {
   readonly pid: number;
   /** Command name of the process; absent when it had gone. */
   readonly comm?: string;
+  /**
+   * Only in the first event of a pid: the process that it is a thread of, or, for a process, its parent. Absent: not
+   * known, or none that this machine numbers.
+   */
+  readonly parent?: number;
   /** Positive errno when the operation failed (2 = ENOENT). */
   readonly errno?: number;
   /** open only: the file is being executed. */

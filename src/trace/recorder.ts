@@ -35,6 +35,8 @@ export function traced(fs: RootFs, sink: EventSink, options: RecorderOptions): R
   const { t0, activity, clock = process.hrtime.bigint, comms = commCache() } = options;
   /** Paths of nodes that were used; a node's path is asked for once. */
   const paths = new Map<NodeId, string>();
+  /** Process ids of which an event was recorded. */
+  const met = new Set<number>();
 
   function pathOf(node: NodeId): string {
     let path = paths.get(node);
@@ -51,6 +53,11 @@ export function traced(fs: RootFs, sink: EventSink, options: RecorderOptions): R
     const event: Writable<TraceEvent> = { t: Number(begin - t0), op, path, pid, dur: Number(end - begin) };
     const comm = comms.of(pid, end);
     if (comm !== undefined) event.comm = comm;
+    if (!met.has(pid)) {
+      met.add(pid);
+      const parent = comms.parentOf(pid);
+      if (parent !== undefined) event.parent = parent;
+    }
     if (errno !== undefined) event.errno = errno;
     if (more?.offset !== undefined) event.offset = more.offset;
     if (more?.length !== undefined) event.length = more.length;

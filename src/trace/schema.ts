@@ -33,6 +33,7 @@ export const traceHeaderSchema: Schema = {
     },
     precision: { type: 'string', enum: ['exact', 'fast'] },
     until: { type: 'array', items: { type: 'string' } },
+    imported: { type: 'string', description: 'what recorded it, when hotlayer did not' },
   },
 };
 
@@ -49,6 +50,7 @@ export const traceEventSchema: Schema = {
     length: { type: 'integer', minimum: 0 },
     pid: { type: 'integer', minimum: 0 },
     comm: { type: 'string' },
+    parent: { type: 'integer', minimum: 1, description: 'pid of the process it came from; first event of a pid only' },
     errno: { type: 'integer', minimum: 1 },
     exec: { type: 'boolean', const: true },
     dur: { type: 'integer', minimum: 0 },

@@ -118,6 +118,7 @@ function checkEvent(value: unknown, where: string): TraceEvent {
     natural(e.dur) &&
     (ranged ? natural(e.offset) && natural(e.length) : e.offset === undefined && e.length === undefined) &&
     (e.comm === undefined || typeof e.comm === 'string') &&
+    (e.parent === undefined || (natural(e.parent) && e.parent > 0)) &&
     (e.errno === undefined || (natural(e.errno) && e.errno > 0)) &&
     (e.exec === undefined || (e.exec === true && e.op === 'open'));
   if (fine) return e;

@@ -153,7 +153,7 @@ test('each way of reading yields exactly the pages it touches, in every run', { 
   assert.deepEqual(facts('/dirlink'), { layer: 0, size: 0, ...twice });
   assert.equal(fileOf(got, '/bin/access').executed, true);
   assert.equal(fileOf(got, '/bin/access').size, program.length);
-  assert.equal(got.stability, 1);
+  assert.equal(got.agreement.files, 1);
   const missed = Object.fromEntries(got.misses.directories.map(({ path, count }) => [path, count]));
   assert.equal(missed['/data'], 4, 'data/gone and data/never, in two runs');
   assert.ok(missed['/']! >= 2, 'nowhere');

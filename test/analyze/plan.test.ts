@@ -281,7 +281,8 @@ test('what lay on a mount is not of the image', () => {
 
 function use(path: string, type: ProfileFile['type']): ProfileFile {
   const spread = { median: 0, mad: 0, min: 0, max: 0 };
-  const counts = { size: 0, seenIn: 1, openedIn: 1, reads: 0, ranges: [], comms: [] };
+  const probability = { estimate: 1, low: 0.206549, high: 1 };
+  const counts = { size: 0, seenIn: 1, openedIn: 1, probability, reads: 0, ranges: [], comms: [] };
   return { path, type, firstAccess: spread, bytesRead: spread, ...counts };
 }
 

@@ -7,7 +7,7 @@ import { mergeProfiles, runsOf } from '../../src/analyze/merge.js';
 import { assembleProfile, buildProfile } from '../../src/analyze/profile.js';
 import { rankFiles } from '../../src/analyze/rank.js';
 import { formatSaved } from '../../src/analyze/saved.js';
-import { jaccard, meanPairwiseJaccard, spreadOf } from '../../src/analyze/statistics.js';
+import { spreadOf } from '../../src/analyze/statistics.js';
 import { summarizeEvents } from '../../src/analyze/summarize.js';
 import { viewOfFs, viewOfTree } from '../../src/analyze/tree-view.js';
 import type { Profile, ProfileFile } from '../../src/analyze/types.js';
@@ -82,7 +82,10 @@ test('one run: every member', () => {
         replay: profile.runs[0]?.replay,
       },
     ],
-    stability: 1,
+    agreement: { runs: 1, files: 1, bytes: 1 },
+    outliers: [],
+    modes: [],
+    advice: { undecided: 0, moreRuns: 2, settles: 0 },
     files: [
       {
         path: '/bin',
@@ -91,6 +94,7 @@ test('one run: every member', () => {
         size: 0,
         seenIn: 1,
         openedIn: 0,
+        probability: { estimate: 0, low: 0, high: 0.793451 },
         firstAccess: { median: 0, mad: 0, min: 0, max: 0 },
         bytesRead: { median: 0, mad: 0, min: 0, max: 0 },
         reads: 0,
@@ -104,6 +108,7 @@ test('one run: every member', () => {
         size: 10_000,
         seenIn: 1,
         openedIn: 1,
+        probability: { estimate: 1, low: 0.206549, high: 1 },
         firstAccess: { median: 20, mad: 0, min: 20, max: 20 },
         bytesRead: { median: 5904, mad: 0, min: 5904, max: 5904 },
         reads: 3,
@@ -121,6 +126,7 @@ test('one run: every member', () => {
         size: 50,
         seenIn: 1,
         openedIn: 0,
+        probability: { estimate: 0, low: 0, high: 0.793451 },
         firstAccess: { median: 90, mad: 0, min: 90, max: 90 },
         bytesRead: { median: 0, mad: 0, min: 0, max: 0 },
         reads: 0,
@@ -154,7 +160,7 @@ test('several runs: counts, spreads, ranges', () => {
   assert.deepEqual([tool.seenIn, tool.openedIn], [2, 1]);
   assert.deepEqual(tool.ranges, [[0, 300, 1]]);
   // Sets of files read: {app}, {app, tool}, {app}: pairs 1/2, 1, 1/2.
-  assert.equal(profile.stability, 0.666667);
+  assert.equal(profile.agreement.files, 0.666667);
 });
 
 test('only what comes before ready counts; an event at that very moment does', () => {
@@ -258,10 +264,6 @@ test('statistics', () => {
   assert.deepEqual(spreadOf([40, 10, 12]), { median: 12, mad: 2, min: 10, max: 40 });
   assert.deepEqual(spreadOf([1, 2]), { median: 2, mad: 1, min: 1, max: 2 });
   assert.deepEqual(spreadOf([7]), { median: 7, mad: 0, min: 7, max: 7 });
-  assert.equal(jaccard(new Set('abc'), new Set('bcd')), 0.5);
-  assert.equal(jaccard(new Set(), new Set()), 1);
-  assert.equal(jaccard(new Set('a'), new Set()), 0);
-  assert.equal(meanPairwiseJaccard([new Set('a')]), 1);
 });
 
 test('ranking: runs first, then time; only what was opened; the reason in words', () => {
@@ -324,9 +326,12 @@ test('a profile does not depend on the order of its runs, except for their list'
 test('merging is exact, associative, free of order and idempotent, byte for byte', () => {
   const draw = random(newSeed('profile merge'));
   for (let round = 0; round < 50; round++) {
-    const runs = randomRuns(draw, 4);
+    const complete = draw(3);
+    const runs = randomRuns(draw, 4).map((lines, i) =>
+      run(LAYERS, lines, { endedAt: i, ...(i === complete && { complete: false, incompleteBecause: 'cut' }) }),
+    );
     const shared = runs[3]!;
-    const [a, b, c] = runs.slice(0, 3).map((lines) => profileOf(lines, shared)) as [Profile, Profile, Profile];
+    const [a, b, c] = runs.slice(0, 3).map((one) => buildProfile([one, shared], view)) as [Profile, Profile, Profile];
     const whole = formatSaved(mergeProfiles([a, b, c]));
     for (const other of [
       mergeProfiles([c, a, b]),
@@ -338,7 +343,7 @@ test('merging is exact, associative, free of order and idempotent, byte for byte
       assert.equal(formatSaved(other), whole);
     }
     // The same runs, summed up at once, say the same of every file.
-    const { runs: list, ...rest } = profileOf(...new Map([...runs].map((lines) => [lines.join(), lines])).values());
+    const { runs: list, ...rest } = buildProfile(runs, view);
     const { runs: merged, ...restMerged } = mergeProfiles([a, b, c]);
     assert.deepEqual(restMerged, rest);
     assert.deepEqual(

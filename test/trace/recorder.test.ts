@@ -1,5 +1,6 @@
 // The recorder over a file system in memory: operations in, exact events out.
 import assert from 'node:assert/strict';
+import { readdirSync } from 'node:fs';
 import { test } from 'node:test';
 import { type Caller, FsError, ROOT_NODE, type RootFs } from '../../src/rootfs/types.js';
 import { commCache } from '../../src/trace/comm.js';
@@ -179,4 +180,31 @@ test('the name of a living process comes from /proc; a dead one has none', () =>
   const cache = commCache();
   assert.match(cache.of(process.pid, 0n) ?? '', /\S/);
   assert.equal(cache.of(2 ** 30, 0n), undefined);
+});
+
+test('where a process comes from: its parent, a thread from its process; said once', () => {
+  const cache = commCache();
+  assert.equal(cache.parentOf(process.pid), process.ppid);
+  assert.equal(cache.parentOf(2 ** 30), undefined);
+  assert.equal(cache.parentOf(0), undefined);
+  const thread = readdirSync('/proc/self/task')
+    .map(Number)
+    .find((id) => id !== process.pid);
+  assert.ok(thread, 'Node has threads of its own');
+  assert.equal(cache.parentOf(thread), process.pid);
+
+  const { events, traced: fs } = record(
+    {},
+    {
+      comms: commCache(
+        () => 'sh',
+        (pid) => (pid === 7 ? 3 : undefined),
+      ),
+    },
+  );
+  for (const pid of [7, 8, 7, 0]) fs.lookup(ROOT_NODE, 'bin', by(pid));
+  assert.deepEqual(
+    events.map(({ parent }) => parent),
+    [3, undefined, undefined, undefined],
+  );
 });
