@@ -53,11 +53,11 @@ export function markdownTable(head: readonly string[], rows: readonly (readonly 
   return [line(head), line(head.map((_, i) => (i === 0 ? '---' : '---:'))), ...rows.map(line)].join('\n');
 }
 
-/** @returns the paths written, relative to the repository */
-export function writeReport(name: string, data: object, markdown: string): string[] {
-  mkdirSync(join(ROOT, 'reports'), { recursive: true });
-  const files = [`reports/${name}.json`, `reports/${name}.md`];
-  writeFileSync(join(ROOT, files[0]!), `${JSON.stringify(data, null, 2)}\n`);
-  writeFileSync(join(ROOT, files[1]!), markdown);
+/** @returns the paths written. @param directory default: reports/ of the repository */
+export function writeReport(name: string, data: object, markdown: string, directory = join(ROOT, 'reports')): string[] {
+  mkdirSync(directory, { recursive: true });
+  const files = [join(directory, `${name}.json`), join(directory, `${name}.md`)];
+  writeFileSync(files[0]!, `${JSON.stringify(data, null, 2)}\n`);
+  writeFileSync(files[1]!, markdown);
   return files;
 }

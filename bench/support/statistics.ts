@@ -48,6 +48,21 @@ export function ratioOf(ours: readonly number[], theirs: readonly number[]): Rat
   };
 }
 
+/**
+ * Geometric mean of the ratios of several pairs of series, with the interval when the rounds of each are resampled.
+ * @param pairs `[ours, theirs]`, each with as many rounds on both sides; at least one pair
+ */
+export function geometricMeanRatio(pairs: readonly (readonly [readonly number[], readonly number[]])[]): Ratio {
+  const random = makeRandom(pairs.length);
+  const rounds = pairs.map(([ours, theirs]) => ours.map((value, i) => [value, theirs[i]!] as const));
+  const mean = (all: typeof rounds): number =>
+    Math.exp(
+      all.reduce((sum, r) => sum + Math.log(median(r.map((p) => p[0])) / median(r.map((p) => p[1]))), 0) / all.length,
+    );
+  const means = Array.from({ length: RESAMPLES }, () => mean(rounds.map((r) => resample(r, random))));
+  return { ratio: mean(rounds), interval: middle95(means) };
+}
+
 function resample<T>(values: readonly T[], random: () => number): T[] {
   return values.map(() => values[Math.floor(random() * values.length)]!);
 }

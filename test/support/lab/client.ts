@@ -1,9 +1,10 @@
 // containerd with the stargz snapshotter beside its own overlayfs one, cold: nothing pulled, nothing cached. What it
 // pulls comes from a registry on loopback, directly or through a ThrottlingProxy.
+import type { ChildProcess } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { goProgram } from '../go.js';
-import { Capsule, type CommandResult } from './capsule.js';
+import { Capsule, type CommandOptions, type CommandResult } from './capsule.js';
 import { operationCounts, readSnapshotterLog, type SnapshotterLog } from './snapshotter-log.js';
 
 /** `stargz`: lazy. `overlayfs`: everything is pulled and unpacked first. */
@@ -88,6 +89,15 @@ export class LazyClient implements AsyncDisposable {
     return this.capsule.run(['ctr', 'run', '--rm', ...argv, name, ...(options.args ?? [])], { env: this.environment });
   }
 
+  /**
+   * Starts a container, its output in pipes, and looks at nothing else: for whoever measures. It ends with the client
+   * at the latest.
+   */
+  launch(reference: string, options: RunOptions = {}): ChildProcess {
+    const { name, argv } = this.runCommand(reference, options);
+    return this.capsule.start(['ctr', 'run', '--rm', ...argv, name, ...(options.args ?? [])], this.environment);
+  }
+
   /** Starts a container that goes on. @returns when its first process has been started */
   async startContainer(reference: string, options: RunOptions = {}): Promise<RunningContainer> {
     const { name, argv } = this.runCommand(reference, options);
@@ -143,6 +153,11 @@ export class LazyClient implements AsyncDisposable {
 
   ctr(args: readonly string[]): Promise<CommandResult> {
     return this.capsule.run(['ctr', ...args], { env: this.environment });
+  }
+
+  /** The stdout of a tool that speaks to this containerd and must succeed: `ctr`, `ctr-remote`. */
+  tool(argv: readonly string[], options: Pick<CommandOptions, 'timeout'> = {}): Promise<string> {
+    return this.capsule.output(argv, { ...options, env: this.environment });
   }
 
   /** Kills client and containers; their mounts go too. */

@@ -1,6 +1,6 @@
 // Images for the real client, made from Debian packages: minbase Debian, the packages, the application; gzip layers with
-// real whiteouts. Made once for each recipe and kept in node_modules/.cache/hotlayer/images. Needs root and the
-// machine's apt sources.
+// real whiteouts. Made once for each recipe and kept, by default in node_modules/.cache/hotlayer/images. Needs root and
+// the machine's apt sources.
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -62,9 +62,11 @@ mkdir -p var/www/html; echo ready >var/www/html/index.html`,
 /** ms; packages may have to come over a slow line, and somebody else may be making the image before us. */
 const BUILD_TIMEOUT = 10 * 60_000;
 
-/** The image, from the cache or made now (some 40 s and the download). Safe to call from several processes. */
-export async function labImage(recipe: ImageRecipe): Promise<LabImage> {
-  const images = join(CACHE, 'images');
+/**
+ * The image, from the cache or made now (some 40 s and the download). Safe to call from several processes.
+ * @param images the cache, a directory; made when missing
+ */
+export async function labImage(recipe: ImageRecipe, images = join(CACHE, 'images')): Promise<LabImage> {
   const layout = join(images, `${recipe.name}-${keyOf(BASE_SCRIPT, LAYERS_SCRIPT, DELETIONS, JSON.stringify(recipe))}`);
   mkdirSync(images, { recursive: true });
   if (!existsSync(layout)) {

@@ -6,6 +6,7 @@
 // Upstream is not limited; there is no slow start and no loss.
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+import { type Exchange, ExchangeReader } from './exchanges.js';
 
 export interface Network {
   /** ms; 0: none. */
@@ -29,11 +30,12 @@ const PIECE = 16 * 1024;
 /** Bytes waiting for one client: above the first the server is paused, below the second it goes on. */
 const HIGH_WATER = 1024 * 1024;
 const LOW_WATER = HIGH_WATER / 2;
-const REQUEST_LINE = /^(?:GET|HEAD|POST|PUT|PATCH|DELETE) \//;
 
 export class ThrottlingProxy implements AsyncDisposable {
   private readonly sockets = new Set<Socket>();
   private counted = { connections: 0, down: 0, up: 0, requests: 0 };
+  private recorded: Exchange[] = [];
+  private joined = 0;
   /** When the link will have carried all that it has taken so far, ms of performance.now(). */
   private linkFree = 0;
 
@@ -70,8 +72,14 @@ export class ThrottlingProxy implements AsyncDisposable {
     return { ...this.counted };
   }
 
+  /** The requests since the start or the last `reset`, in the order in which they came. */
+  exchanges(): Exchange[] {
+    return this.recorded.map((exchange) => ({ ...exchange }));
+  }
+
   reset(): void {
     this.counted = { connections: 0, down: 0, up: 0, requests: 0 };
+    this.recorded = [];
   }
 
   async close(): Promise<void> {
@@ -87,6 +95,8 @@ export class ThrottlingProxy implements AsyncDisposable {
 
   private join(client: Socket, toPort: number): void {
     this.counted.connections += 1;
+    this.joined += 1;
+    const reader = new ExchangeReader(this.joined, (exchange) => this.recorded.push(exchange));
     const server = connect({ port: toPort, host: '127.0.0.1', noDelay: true, allowHalfOpen: true });
     const drop = () => {
       client.destroy();
@@ -103,13 +113,13 @@ export class ThrottlingProxy implements AsyncDisposable {
     const arrival = () => Math.max(performance.now(), opened) + this.network.rtt / 2;
     const up = new DelayLine((bytes) => pass(bytes, server));
     const down = new DelayLine((bytes) => {
+      if (bytes) reader.toClient(bytes, performance.now());
       pass(bytes, client);
       if (down.waiting < LOW_WATER && server.isPaused()) server.resume();
     });
     client.on('data', (bytes) => {
       this.counted.up += bytes.length;
-      // Clients of a registry wait for the answer before the next request: one request, one beginning of a chunk.
-      if (REQUEST_LINE.test(bytes.toString('latin1', 0, 8))) this.counted.requests += 1;
+      if (reader.fromClient(bytes, performance.now())) this.counted.requests += 1;
       up.push(arrival(), bytes);
     });
     client.on('end', () => up.push(arrival(), null));

@@ -9,14 +9,17 @@ export class Registry implements AsyncDisposable {
     readonly port: number,
   ) {}
 
-  /** @param directory is made; the caller removes it after `close` */
-  static async start(directory: string): Promise<Registry> {
-    mkdirSync(join(directory, 'storage'), { recursive: true });
+  /**
+   * @param directory is made; the caller removes it after `close`
+   * @param storage where the blobs are kept, for a registry that is to have them the next time too
+   */
+  static async start(directory: string, storage = join(directory, 'storage')): Promise<Registry> {
+    for (const path of [directory, storage]) mkdirSync(path, { recursive: true });
     const config = join(directory, 'registry.yml');
     const settings = {
       version: '0.1',
       log: { level: 'info', formatter: 'json', accesslog: { disabled: true } },
-      storage: { filesystem: { rootdirectory: join(directory, 'storage') }, delete: { enabled: true } },
+      storage: { filesystem: { rootdirectory: storage }, delete: { enabled: true } },
       http: { addr: '127.0.0.1:0' },
     };
     writeFileSync(config, JSON.stringify(settings)); // JSON is YAML
