@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import type { Plan, Profile } from '../../../src/analyze/types.js';
 import type { OptimizeResult } from '../../../src/rewrite/optimize.js';
 import { makeTempDir, type TempDir } from '../../../src/temp.js';
-import { type ClientOptions, LazyClient } from '../../support/lab/client.js';
+import { LazyClient } from '../../support/lab/client.js';
 import { Registry } from '../../support/lab/registry.js';
 import { documentOf, expectCli } from '../cli.js';
 
@@ -39,10 +39,13 @@ export class Workbench implements AsyncDisposable {
     return join(this.temp.path, name);
   }
 
-  /** A client that has seen nothing yet; the caller closes it. */
-  client(options?: ClientOptions): Promise<LazyClient> {
+  /**
+   * A client that has seen nothing yet; the caller closes it. It waits for the prefetch however long that takes, not
+   * for 10 s only: on a machine that is busy the container would start before.
+   */
+  client(): Promise<LazyClient> {
     this.started += 1;
-    return LazyClient.start(this.at(`client-${this.started}`), options);
+    return LazyClient.start(this.at(`client-${this.started}`), { settings: 'prefetch_timeout_sec = 300' });
   }
 
   /** Pushes an image of a layout. @returns the reference for clients */

@@ -1,14 +1,19 @@
 // A place for daemons that cannot leave anything behind: a pid and a mount namespace of their own, held by a process
 // that reads a pipe of ours. When the pipe closes, because we closed it or because we were killed, the kernel kills
-// every process inside, whatever they forked, and their mounts go with the namespace. Needs root.
+// every process inside, whatever they forked, and their mounts go with the namespace. Control groups do not: the shell
+// around it all removes those. Needs root.
 import { type ChildProcess, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 /** The first process of the pid namespace. It ignores SIGCHLD, so that the kernel reaps what is orphaned to it. */
 const KEEPER = 'echo ready && exec env --ignore-signal=CHLD cat >/dev/null';
-/** Hides the machine's /run, where containerd's shims and runc keep sockets and state under fixed names. */
-const OWN_RUN = 'mount -t tmpfs -o mode=755 tmpfs /run';
+/** Hides the machine's /run and /dev/shm, where shims, runc and podman keep sockets and state under fixed names. */
+const OWN_RUN = 'mount -t tmpfs -o mode=755 tmpfs /run && mount -t tmpfs -o mode=1777 tmpfs /dev/shm';
+/** $0: name of the control group; the rest: what to run before. Either version's place; with none there is nothing to do. */
+const THEN_REMOVE_GROUPS = `"$@"
+for d in "/sys/fs/cgroup/$0" /sys/fs/cgroup/*/"$0"; do [ ! -d "$d" ] || find "$d" -depth -type d -exec rmdir {} +; done`;
 const UNSHARE = ['--mount', '--propagation', 'private', '--pid', '--fork', '--kill-child', '--mount-proc'];
 
 /** ms, for what takes a second or two on a machine that is idle. */
@@ -32,6 +37,8 @@ export class Capsule implements AsyncDisposable {
 
   private constructor(
     private readonly keeper: ChildProcess,
+    /** One of a kind. Control groups of this name beneath the root are removed when the capsule closes. */
+    readonly name: string,
     /** Of the namespace's first process, as seen from outside. */
     private readonly init: number,
     /** TMPDIR and home of everything that runs inside. */
@@ -49,7 +56,8 @@ export class Capsule implements AsyncDisposable {
    */
   static async open(directory: string, run: 'own' | 'machine' = 'own'): Promise<Capsule> {
     const script = run === 'own' ? `${OWN_RUN} && ${KEEPER}` : KEEPER;
-    const keeper = spawn('unshare', [...UNSHARE, '--', 'sh', '-c', script], {
+    const name = `hl-lab-${process.pid}-${randomBytes(4).toString('hex')}`;
+    const keeper = spawn('sh', ['-c', THEN_REMOVE_GROUPS, name, 'unshare', ...UNSHARE, '--', 'sh', '-c', script], {
       cwd: '/',
       stdio: ['pipe', 'pipe', 'pipe'],
       // A Ctrl-C in the terminal is for us: we close the pipe when we are done.
@@ -65,8 +73,9 @@ export class Capsule implements AsyncDisposable {
       keeper.once('error', reject);
       keeper.once('exit', (status) => reject(new Error(`no namespaces for the lab: ${complaint.trim() || status}`)));
     });
-    const children = readFileSync(`/proc/${keeper.pid}/task/${keeper.pid}/children`, 'utf8');
-    return new Capsule(keeper, Number.parseInt(children, 10), directory);
+    const [unshare] = childrenOf(keeper.pid!);
+    const [init] = childrenOf(unshare!);
+    return new Capsule(keeper, name, init!, directory);
   }
 
   /** The command as it has to be started from outside. */
@@ -151,19 +160,23 @@ export class Capsule implements AsyncDisposable {
 
 /** nsenter(1) waits for the command that it has forked: killed alone, it would leave that behind, and our pipes open. */
 function killWithChildren(child: ChildProcess): void {
-  let forked: string[] = [];
-  try {
-    forked = readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8').split(' ').filter(Boolean);
-  } catch {
-    // It has just ended.
-  }
+  const forked = childrenOf(child.pid!);
   child.kill('SIGKILL');
   for (const pid of forked) {
     try {
-      process.kill(Number(pid), 'SIGKILL');
+      process.kill(pid, 'SIGKILL');
     } catch {
-      // So has this one.
+      // It has just ended.
     }
+  }
+}
+
+/** Of a process with one thread; none when it has ended. */
+function childrenOf(pid: number): number[] {
+  try {
+    return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number);
+  } catch {
+    return [];
   }
 }
 

@@ -170,7 +170,9 @@ export class LazyClient implements AsyncDisposable {
   }
 
   private get environment(): Record<string, string> {
-    return { CONTAINERD_ADDRESS: join(this.capsule.directory, 'containerd.sock'), CONTAINERD_NAMESPACE: 'lab' };
+    // containerd's namespace is also the control group of its containers.
+    const { directory, name } = this.capsule;
+    return { CONTAINERD_ADDRESS: join(directory, 'containerd.sock'), CONTAINERD_NAMESPACE: name };
   }
 
   private runCommand(reference: string, options: RunOptions): { name: string; argv: string[] } {

@@ -48,11 +48,18 @@ test('bytes pass unchanged and are counted', async (t) => {
   assert.deepEqual(proxy.traffic(), { connections: 0, requests: 0, down: 0, up: 0 });
 });
 
+/** ms of an answer: a busy machine makes single ones late, so there are ten attempts at one below `limit`. */
+async function timeBelow(proxy: ThrottlingProxy, limit: number): Promise<number> {
+  let best = Number.POSITIVE_INFINITY;
+  for (let i = 0; i < 10 && best >= limit; i += 1) best = Math.min(best, (await get(proxy)).ms);
+  assert.ok(best < limit, `answered after ${best} ms`);
+  return best;
+}
+
 test('a new connection costs one round trip, its request another', async (t) => {
-  const proxy = await serve(t, (_, answer) => answer.end('x'), { rtt: 60, mbit: 0 });
-  const { ms } = await get(proxy);
-  assert.ok(ms >= 119, `answered after ${ms} ms`);
-  assert.ok(ms < 600, `answered after ${ms} ms`);
+  const proxy = await serve(t, (_, answer) => answer.end('x'), { rtt: 100, mbit: 0 });
+  const ms = await timeBelow(proxy, 299); // three
+  assert.ok(ms >= 199, `answered after ${ms} ms`);
 });
 
 test('connections share one link', async (t) => {
@@ -63,12 +70,11 @@ test('connections share one link', async (t) => {
   for (const { body } of answers) assert.ok(body.equals(sent));
   const last = Math.max(...answers.map(({ ms }) => ms));
   assert.ok(last > 245, `both in ${last} ms: faster than the link`);
-  assert.ok(last < 1500, `both in ${last} ms`);
 });
 
 test('the network can change under way', async (t) => {
   const proxy = await serve(t, (_, answer) => answer.end('x'));
-  assert.ok((await get(proxy)).ms < 80);
+  await timeBelow(proxy, 100);
   proxy.setNetwork({ rtt: 100, mbit: 0 });
   assert.ok((await get(proxy)).ms >= 199);
 });
