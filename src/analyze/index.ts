@@ -1,6 +1,8 @@
 // Traces → profile → ranking → plan, and the files that hold them.
 export { type Carried, type Coverage, carryProfile, counterparts } from './carry.js';
 export { mergeProfiles, runsOf } from './merge.js';
+export { type CostOptions, costPolicy } from './model/cost-policy.js';
+export { type Network, PRESETS, parseNetwork, ROBUST } from './model/network.js';
 export {
   DEFAULT_CHUNK_SIZE,
   type PlanInput,

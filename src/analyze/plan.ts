@@ -5,9 +5,14 @@ import { LAYER_BOOKKEEPING } from '../rootfs/merge.js';
 import type { SpooledImage } from '../rootfs/spooled-image.js';
 import { MAX_SYMLINKS, type Tree, type TreeNode } from '../rootfs/tree.js';
 import { ERRNO, FsError } from '../rootfs/types.js';
+import type { TarEntry } from '../stargz/tar-entry.js';
 import { TOOL } from '../trace/tool.js';
 import { type Bytes, MIB } from '../units.js';
 import { HotOrder, LayerIndex, type PlanEntry } from './layer-order.js';
+import { CompressedSizes } from './model/compressed-sizes.js';
+import { costPolicy } from './model/cost-policy.js';
+import type { CompressedFile } from './model/file-cost.js';
+import type { Network } from './model/network.js';
 import { type Candidate, type Policy, touchedFiles } from './policy.js';
 import { rankFiles } from './rank.js';
 import { type LayerPlan, PLAN_SCHEMA, type Plan, type Profile, type RankedFile, type Ranking } from './types.js';
@@ -50,14 +55,23 @@ export interface PlanOptions {
   readonly profile?: Profile | undefined;
   /** Absent: that of the profile. */
   readonly ranking?: Ranking | undefined;
+  /** Absent: `costPolicy` with the two below. */
   readonly policy?: Policy | undefined;
+  /** Absent: lan, wan and edge alike. */
+  readonly networks?: readonly Network[] | undefined;
+  /** Uncompressed bytes over all layers; absent: no cap. */
+  readonly maxPrefetch?: Bytes | undefined;
   readonly chunkSize?: Bytes | undefined;
   readonly mounts?: readonly string[] | undefined;
 }
 
 /** The plan for an image whose layers have been read. */
-export function planImage({ image, layers, tree }: SpooledImage, options: PlanOptions = {}): Plan {
-  const { profile, ranking = profile ? rankFiles(profile) : [], ...rest } = options;
+export function planImage(spooled: SpooledImage, options: PlanOptions = {}): Plan {
+  const { image, layers, tree } = spooled;
+  const { profile, ranking = profile ? rankFiles(profile) : [], networks, maxPrefetch, ...rest } = options;
+  const { chunkSize = DEFAULT_CHUNK_SIZE } = options;
+  const sizeOf = sizesIn(spooled);
+  const policy = options.policy ?? costPolicy({ sizeOf, chunkSize, profile, networks, maxPrefetch });
   return planLayers({
     image: { reference: image.reference, digest: image.descriptor.digest },
     layers: layers.map(({ layer, scan }, index) => ({
@@ -70,7 +84,24 @@ export function planImage({ image, layers, tree }: SpooledImage, options: PlanOp
     ranking,
     profile,
     ...rest,
+    policy,
   });
+}
+
+/** Foretold sizes of the image's files; each is looked at once. */
+function sizesIn({ layers }: SpooledImage): (candidate: Candidate) => CompressedFile {
+  const sizes = layers.map(({ fd }) => new CompressedSizes(fd));
+  const entries = layers.map(({ scan }) => {
+    let byPath: ReadonlyMap<string, TarEntry> | undefined;
+    return (path: string) => {
+      byPath ??= new Map(scan.entries.flatMap((entry) => (entry.type === 'reg' ? [[entry.path, entry]] : [])));
+      return byPath.get(path);
+    };
+  });
+  return ({ layer, entry }) => {
+    const found = entries[layer]!(entry);
+    return found ? sizes[layer]!.of(found) : { size: 0, compressed: 0 };
+  };
 }
 
 /** Pure: the same input gives the same plan, byte for byte. */
@@ -94,16 +125,20 @@ export function planLayers(input: PlanInput): Plan {
     if (taken.has(key)) continue;
     taken.add(key);
     const use = uses.get(rank.path);
-    places.set({ rank, ...(use && { use }), layer: place.layer, size: place.size }, place);
+    const { layer, path: entry, size } = place;
+    places.set({ rank, ...(use && { use }), layer, entry, size }, place);
   }
 
   const choice = policy.choose([...places.keys()]);
+  const byRank = new Map([...places].map(([candidate, place]) => [candidate.rank.path, place]));
+  for (const { rank } of choice.chosen) {
+    const { wanted, path: content } = byRank.get(rank.path)!;
+    for (const { layer, path, because } of wanted) orders[layer]!.put(path, path === content ? rank.because : because);
+  }
   const chunks = layers.map(() => new Map<string, readonly number[]>());
-  for (const candidate of choice.chosen) {
-    const place = places.get(candidate)!;
-    for (const { layer, path, because } of place.wanted) orders[layer]!.put(path, because);
-    const boundaries = choice.chunks?.get(candidate.rank.path);
-    if (boundaries && boundaries.length > 0) chunks[place.layer]!.set(place.path, boundaries);
+  for (const [path, boundaries] of choice.chunks ?? []) {
+    const place = byRank.get(path);
+    if (place && boundaries.length > 0) chunks[place.layer]!.set(place.path, boundaries);
   }
   missed.push(...choice.cut);
 
@@ -126,6 +161,8 @@ export function planLayers(input: PlanInput): Plan {
       };
     }),
     missed,
+    ...(choice.behind ? { behind: choice.behind } : undefined),
+    ...(choice.model ? { model: choice.model } : undefined),
   };
 }
 

@@ -1,7 +1,7 @@
 // Which of the ranked files go before the landmark: the one place where that is decided. `touchedFiles` takes all
-// that fit; a model of the network's cost is another Policy.
+// that fit; `costPolicy` (model/) weighs what each costs there against what it costs behind.
 import { type Bytes, formatBytes } from '../units.js';
-import type { ProfileFile, RankedFile } from './types.js';
+import type { PlanModel, ProfileFile, RankedFile } from './types.js';
 
 /** A ranked file that was found in a layer. */
 export interface Candidate {
@@ -10,6 +10,8 @@ export interface Candidate {
   readonly use?: ProfileFile;
   /** Index of the layer that owns it. */
   readonly layer: number;
+  /** Name there of the entry that has the content, cleaned. */
+  readonly entry: string;
   /** Uncompressed bytes; prefetch takes whole files. 0 for a symlink. */
   readonly size: Bytes;
 }
@@ -17,10 +19,14 @@ export interface Candidate {
 export interface Choice {
   /** In the order in which they are to lie in the layers. */
   readonly chosen: readonly Candidate[];
-  /** All others, each with the reason in words. */
+  /** Those for which the landmark is not worth it, each with why. */
+  readonly behind?: readonly { readonly path: string; readonly because: string }[];
+  /** All others, which had to be left out, each with the reason in words. */
   readonly cut: readonly { readonly path: string; readonly reason: string }[];
   /** Chunk boundaries by path in the container (LayerPlan.chunks), where the policy wants its own. */
   readonly chunks?: ReadonlyMap<string, readonly number[]>;
+  /** What the choice was made by. */
+  readonly model?: PlanModel;
 }
 
 export interface Policy {

@@ -200,17 +200,41 @@ const layer: Schema = object(
   ['chunks'],
 );
 
+const model: Schema = object({
+  client: text,
+  networks: list(
+    object(
+      {
+        name: text,
+        bytesPerSecond: { type: 'number', description: 'absent: not limited' },
+        rtt: natural('ns'),
+        prefetch: natural('ns that the prefetched files cost'),
+        misses: natural('ns that the files left behind cost, on average'),
+      },
+      ['bytesPerSecond'],
+    ),
+  ),
+  prefetchBytes: natural('compressed'),
+  requests: { type: 'number', minimum: 0, description: 'on demand, on average' },
+  gap: { type: 'number', minimum: 0, description: 'part of the time by which a better plan could be faster, at most' },
+});
+
 export const planSchema: Schema = {
   $schema: DIALECT,
   title: 'a hotlayer plan',
   description: 'Which entries of each layer go before the prefetch landmark, and in what order.',
-  ...object({
-    schemaVersion: { type: 'integer', const: PLAN_SCHEMA },
-    tool: { type: 'string', minLength: 1 },
-    image: object({ reference: text, digest }),
-    complete: { type: 'boolean', description: 'false when the profile it rests on was not complete' },
-    chunkSize: { type: 'integer', minimum: 1 },
-    layers: list(layer),
-    missed: list(object({ path: text, reason: text }), 'paths that could not be placed, or were left out, and why'),
-  }),
+  ...object(
+    {
+      schemaVersion: { type: 'integer', const: PLAN_SCHEMA },
+      tool: { type: 'string', minLength: 1 },
+      image: object({ reference: text, digest }),
+      complete: { type: 'boolean', description: 'false when the profile it rests on was not complete' },
+      chunkSize: { type: 'integer', minimum: 1 },
+      layers: list(layer),
+      missed: list(object({ path: text, reason: text }), 'paths that could not be placed, or were left out, and why'),
+      behind: list(object({ path: text, because: text }), 'hot files that are cheaper behind the landmark'),
+      model,
+    },
+    ['behind', 'model'],
+  ),
 };

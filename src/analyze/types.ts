@@ -178,6 +178,29 @@ export interface LayerPlan {
   readonly chunks?: Readonly<Record<string, readonly number[]>>;
 }
 
+/** What the cost model foretells, when the plan was made by it. */
+export interface PlanModel {
+  /** Lazy client that it is a model of. */
+  readonly client: string;
+  /** Those that the plan is for. Times are sums over files, besides what every start costs. */
+  readonly networks: readonly {
+    readonly name: string;
+    /** Absent: not limited. */
+    readonly bytesPerSecond?: number;
+    readonly rtt: Nanos;
+    /** What the prefetched files cost. */
+    readonly prefetch: Nanos;
+    /** What those left behind the landmark cost, on average. */
+    readonly misses: Nanos;
+  }[];
+  /** Compressed bytes before the landmarks, as far as they are files. */
+  readonly prefetchBytes: Bytes;
+  /** On-demand requests of a start, on average. */
+  readonly requests: number;
+  /** At most by this part of its time is a start slower than with the best plan there is under the model; 0: it is the best. */
+  readonly gap: number;
+}
+
 export interface Plan {
   readonly schemaVersion: typeof PLAN_SCHEMA;
   readonly tool: string;
@@ -188,4 +211,7 @@ export interface Plan {
   readonly layers: readonly LayerPlan[];
   /** Paths of the profile that could not be placed, and why. Nothing is dropped silently. */
   readonly missed: readonly { readonly path: string; readonly reason: string }[];
+  /** Hot files that stay behind the landmark because they are cheaper there. Absent: nothing was weighed. */
+  readonly behind?: readonly { readonly path: string; readonly because: string }[];
+  readonly model?: PlanModel;
 }

@@ -2,8 +2,9 @@
 // of the workload made now, or prioritizes nothing.
 import { type Command, Option } from 'commander';
 import { mergeProfiles } from '../analyze/merge.js';
+import { NOT_NEEDED } from '../analyze/model/cost-policy.js';
+import { type Network, PRESETS, parseNetwork } from '../analyze/model/network.js';
 import { planImage } from '../analyze/plan.js';
-import { touchedFiles } from '../analyze/policy.js';
 import { checkPlace, readPlan, readProfile } from '../analyze/saved.js';
 import type { Plan, Profile } from '../analyze/types.js';
 import { quote } from '../container/index.js';
@@ -22,7 +23,7 @@ import type { OptimizeResult } from '../rewrite/optimize.js';
 import { isSingle, type OptimizeIndexResult } from '../rewrite/optimize-index.js';
 import { type SpooledImage, spoolImage } from '../rootfs/spooled-image.js';
 import { CODECS, type CodecName, DEFAULT_CHUNK_SIZE, DEFAULT_CODEC, HOT_LEVEL_BYTES, LEVELS } from '../stargz/index.js';
-import { formatBytes, formatCount, formatNanos } from '../units.js';
+import { formatBytes, formatCount, formatNanos, formatShare } from '../units.js';
 import { addWorkloadOptions, collect, flag, type GlobalFlags, size, type WorkloadFlags, wholeNumber } from './flags.js';
 import type { CommandContext, Register } from './main.js';
 import { optimizeWhole, type PlatformSteps, showWhole } from './optimize-index.js';
@@ -35,6 +36,7 @@ interface OptimizeFlags extends GlobalFlags, WorkloadFlags {
   /** `-p`; false with --no-profile. */
   profile?: string[] | false;
   plan?: string;
+  network?: Network[];
   maxPrefetch?: number;
   chunkSize: number;
   codec: CodecName;
@@ -61,6 +63,14 @@ export function addOptimize(program: Command, register: Register): void {
     .addOption(flag('--plan <file>', 'carry out this saved plan'))
     .addOption(flag('--dry-run', 'only plan: write no image'))
     .addOption(flag('--save-plan <file>', 'write the plan to this file'))
+    .addOption(
+      flag(
+        '--network <network>',
+        `where the image will be pulled: ${Object.entries(PRESETS)
+          .map(([name, is]) => `${name} (${is})`)
+          .join(', ')}, or RATE/RTT; repeatable (default: the three alike)`,
+      ).argParser((text: string, before: Network[] | undefined) => [...(before ?? []), parseNetwork(text)]),
+    )
     .addOption(
       flag(
         '--max-prefetch <size>',
@@ -247,12 +257,14 @@ async function choosePlan(spooled: SpooledImage, profile: Profile | undefined, f
   if (flags.plan !== undefined) return readPlan(flags.plan);
   return planImage(spooled, {
     profile,
-    policy: touchedFiles(flags.maxPrefetch === undefined ? {} : { maxPrefetch: flags.maxPrefetch }),
+    networks: flags.network,
+    maxPrefetch: flags.maxPrefetch,
     chunkSize: flags.chunkSize,
   });
 }
 
 function showPlan(out: Output, plan: Plan, profile: Profile | undefined): void {
+  showModel(out, plan);
   if (plan.missed.length === 0) return;
   out.note(`${formatCount(plan.missed.length)} profiled path${plan.missed.length === 1 ? ' is' : 's are'} not placed:`);
   for (const { path, reason } of plan.missed.slice(0, out.verbose ? undefined : 5))
@@ -260,6 +272,24 @@ function showPlan(out: Output, plan: Plan, profile: Profile | undefined): void {
   if (!out.verbose && plan.missed.length > 5)
     out.note(`  … and ${plan.missed.length - 5} more (--save-plan FILE has them all)`);
   if (profile?.complete === false) out.warn('the profile behind this plan is not complete');
+}
+
+/** What the plan is expected to cost, and the big decisions of those that were close. */
+function showModel(out: Output, { model, behind = [] }: Plan): void {
+  if (!model) return;
+  for (const { name, prefetch, misses } of model.networks) {
+    out.note(
+      `${name}: ${formatNanos(prefetch)} of prefetch, ${formatNanos(misses)} of files fetched when they are read`,
+    );
+  }
+  if (model.gap > 0) out.note(`a better plan could be ${formatShare(model.gap, 1)} faster, at most`);
+  const read = behind.filter(({ because }) => !because.endsWith(NOT_NEEDED));
+  if (read.length > 0) {
+    out.note(`${formatCount(read.length)} ${read.length === 1 ? 'file is' : 'files are'} cheaper behind the landmark:`);
+    for (const { path, because } of read.slice(0, out.verbose ? undefined : 5))
+      out.note(`  ${showPath(path)} – ${because}`);
+    if (!out.verbose && read.length > 5) out.note(`  … and ${read.length - 5} more (--save-plan FILE has them all)`);
+  }
 }
 
 export function showResult(out: Output, result: OptimizeResult, target: string, nanos: number): void {

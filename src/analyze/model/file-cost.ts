@@ -1,0 +1,95 @@
+// What one file costs a start, before the landmark and behind it.
+//
+// Before: its compressed bytes share the line with all that is prefetched, and it is decompressed whole; the container
+// waits for both, whether the file is read or not. Behind: each chunk that is read and not there makes the client fetch
+// a window (client.ts) and decompress the chunk, while the process waits. Windows end with the file, so neighbours share
+// no more than the piece in which one ends and the next begins; that is not counted, so files are independent here.
+
+import { chunksOf } from '../../stargz/chunking.js';
+import type { Bytes, Nanos } from '../../units.js';
+import type { HotArea } from './areas.js';
+import type { ClientModel } from './client.js';
+import { type Network, transferNanos } from './network.js';
+
+/** Sizes in a layer, exact or foretold. */
+export interface CompressedFile {
+  /** Uncompressed. */
+  readonly size: Bytes;
+  /** All of it. */
+  readonly compressed: Bytes;
+  /** Compressed bytes of the first `offset` bytes, ascending; absent: in proportion. */
+  readonly compressedUpTo?: ((offset: Bytes) => Bytes) | undefined;
+}
+
+/** Expected numbers over starts. */
+export interface Misses {
+  /** Chunks that are read and have to be decompressed while a process waits. */
+  readonly chunks: number;
+  /** Requests; chunks in a window that was fetched before need none. */
+  readonly requests: number;
+  readonly bytes: Bytes;
+  /** Uncompressed bytes of those chunks. */
+  readonly inflated: Bytes;
+}
+
+export const NO_MISSES: Misses = { chunks: 0, requests: 0, bytes: 0, inflated: 0 };
+
+/**
+ * What happens when the file stays behind the landmark.
+ * @param areas ascending, disjoint
+ * @param cuts chunk boundaries of its own, as `chunksOf` takes them
+ */
+export function missesBehind(
+  file: CompressedFile,
+  areas: readonly HotArea[],
+  client: ClientModel,
+  chunkSize: Bytes,
+  cuts: readonly number[] = [],
+): Misses {
+  if (areas.length === 0 || file.size === 0) return NO_MISSES;
+  const upTo = file.compressedUpTo ?? ((offset: Bytes) => (file.compressed * offset) / file.size);
+  const total = { chunks: 0, requests: 0, bytes: 0, inflated: 0 };
+  // Fetched so far: everything up to `until`, in a start in `likely` of all.
+  let until = 0;
+  let likely = 0;
+  let at = 0;
+  for (const [offset, size] of chunksOf(file.size, chunkSize, cuts)) {
+    while (at < areas.length && areas[at]!.offset + areas[at]!.length <= offset) at += 1;
+    let probability = 0;
+    for (let k = at; k < areas.length && areas[k]!.offset < offset + size; k++)
+      probability = Math.max(probability, areas[k]!.probability);
+    if (probability === 0) continue;
+    total.chunks += probability;
+    total.inflated += probability * size;
+    const [start, end] = [upTo(offset), upTo(offset + size)];
+    // A chunk larger than a window needs several, one after the other.
+    const windows = Math.max(1, Math.ceil((end - start) / client.window));
+    const reach = Math.min(file.compressed, start + windows * client.window);
+    const known = Math.min(probability, likely);
+    if (end > until) {
+      const missing = Math.max(1, Math.ceil((end - Math.max(start, until)) / client.window));
+      total.requests += known * missing + (probability - known) * windows;
+      total.bytes += known * (reach - Math.max(start, until)) + (probability - known) * (reach - start);
+      // Half a piece on either side.
+      total.bytes += probability * client.piece;
+    } else {
+      total.requests += (probability - known) * windows;
+      total.bytes += (probability - known) * (reach - start + client.piece);
+    }
+    if (reach > until || probability > likely) [until, likely] = [Math.max(until, reach), probability];
+  }
+  return total;
+}
+
+/** The container's start is later by so much when the file is prefetched. */
+export function nanosBefore(file: CompressedFile, client: ClientModel, network: Network): Nanos {
+  const cpu = client.inflatePerByte * file.size + client.perFile + client.receivePerByte * file.compressed;
+  return transferNanos(network, file.compressed) + cpu / client.cores;
+}
+
+/** Readiness is later by so much, on average, when the file is not prefetched. */
+export function nanosBehind(misses: Misses, client: ClientModel, network: Network): Nanos {
+  const cpu =
+    client.perMiss * misses.chunks + client.inflatePerByte * misses.inflated + client.receivePerByte * misses.bytes;
+  return misses.requests * network.rtt + transferNanos(network, misses.bytes) + cpu;
+}
