@@ -16,7 +16,7 @@ export function lacking(...tools: string[]): string | false {
 /** As `lacking`, for things that were looked for elsewhere: false when the list is empty. */
 export function notHere(missing: readonly string[]): string | false {
   if (missing.length === 0) return false;
-  const reason = `not installed: ${missing.join(', ')}`;
+  const reason = `missing here: ${missing.join(', ')}`;
   if (process.env.HOTLAYER_REQUIRE_E2E === '1') throw new Error(`HOTLAYER_REQUIRE_E2E=1, but ${reason}`);
   return reason;
 }

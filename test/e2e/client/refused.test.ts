@@ -5,6 +5,7 @@ import { after, before, describe, test } from 'node:test';
 import { labImage, PYTHON } from '../../support/lab/images.js';
 import { lackingClient } from '../../support/lab/tools.js';
 import { addChanged, digestOf } from '../../support/layout.js';
+import { noFuse } from '../cli.js';
 import { type Optimized, optimize, Workbench } from './workbench.js';
 
 const TOC_DIGEST = 'containerd.io/snapshot/stargz/toc.digest';
@@ -26,7 +27,7 @@ const MUTANTS: readonly { name: string; mutate: (annotations: Record<string, str
   },
 ];
 
-describe('a lazy layer with', { skip: lackingClient(), concurrency: false }, () => {
+describe('a lazy layer with', { skip: lackingClient() || noFuse(), concurrency: false }, () => {
   let bench: Workbench;
   let optimized: Optimized;
   before(async () => {
