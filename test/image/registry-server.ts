@@ -1,11 +1,12 @@
 // Debian's docker-registry (distribution 2.8) on a free port of the loopback interface, for one test.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { namespaceCommand } from '../support/namespace.js';
 import { testDir } from '../support/temp.js';
 
 export interface TestRegistry {
@@ -23,6 +24,8 @@ export interface RegistrySpec {
   basic?: true;
   /** PEM files of its certificate and key: it speaks TLS. */
   tls?: { certificate: string; key: string };
+  /** Its storage is a file system of so many bytes that only it can see: `root` is empty. */
+  diskBytes?: number;
 }
 
 export const USER = 'hot';
@@ -46,7 +49,9 @@ export async function startRegistry(t: TestContext, spec: RegistrySpec = {}): Pr
   }
   writeFileSync(join(dir, 'config.yml'), `${lines.join('\n')}\n`);
   const log: string[] = [];
-  const child = spawn('docker-registry', ['serve', join(dir, 'config.yml')], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const serve = ['docker-registry', 'serve', join(dir, 'config.yml')];
+  const [program, ...args] = spec.diskBytes === undefined ? serve : withDisk(root, spec.diskBytes, serve);
+  const child = spawn(program!, args, { stdio: ['ignore', 'pipe', 'pipe'] });
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => log.push(String(text)));
   t.after(() => stop(child));
   for (let tries = 0; !/listening on/.test(log.join('')); tries++) {
@@ -54,6 +59,13 @@ export async function startRegistry(t: TestContext, spec: RegistrySpec = {}): Pr
     await sleep(10);
   }
   return { host: `127.0.0.1:${port}`, port, root, log: () => log.join('') };
+}
+
+/** The command with a file system of its own at `path`, in a mount namespace that ends with it. */
+export function withDisk(path: string, bytes: number, argv: readonly string[]): string[] {
+  mkdirSync(path, { recursive: true });
+  const script = 'mount -t tmpfs -o "size=$1" hotlayer-test "$0" && shift && exec "$@"';
+  return namespaceCommand('mount', ['sh', '-c', script, path, String(bytes), ...argv]);
 }
 
 async function stop(child: ChildProcess): Promise<void> {

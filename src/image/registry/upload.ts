@@ -89,12 +89,11 @@ async function mountBlob(place: BlobPlace, digest: Digest, repository: string): 
 
 /** Whether this client may push here, found out by beginning an upload and taking it back. */
 export async function probePush(place: BlobPlace): Promise<void> {
-  const { location } = await begin(place);
+  const { location } = await begin(place, `push to ${place.where}`);
   await cancel(place, location);
 }
 
-async function begin(place: BlobPlace): Promise<{ location: URL; minimum: number }> {
-  const doing = `push to ${place.where}`;
+async function begin(place: BlobPlace, doing: string): Promise<{ location: URL; minimum: number }> {
   const answer = await place.transport.call({
     method: 'POST',
     url: `${place.path}uploads/`,
@@ -184,7 +183,7 @@ class Upload {
   private async attempt(): Promise<void> {
     const { size } = this.source;
     if (!this.location) {
-      const { location, minimum } = await begin(this.place);
+      const { location, minimum } = await begin(this.place, this.doing);
       this.location = location;
       this.chunk = Math.max(this.chunk, Math.min(minimum, MAX_CHUNK));
       this.at = 0;
