@@ -48,6 +48,17 @@ test('optimize, verify and inspect from a registry to the same', { skip: tools |
   await expectCli(0, ['verify', built.reference, `oci:${join(dir, 'out')}:x`], { env, cwd });
   assert.deepEqual(readdirSync(join(dir, 'tmp')), []);
 
+  // By digest, and without TLS where that is asked for.
+  const [tagged, digested] = [app, `${registry.host}/team/app@${built.manifest.digest}`];
+  await expectCli(0, ['profile', '--runs', '1', '-o', 'by-digest.json', `docker://${digested}`], { env, cwd });
+  const dry = await expectCli(0, ['optimize', '--json', '-p', 'by-digest.json', '--dry-run', tagged, hot], {
+    env,
+    cwd,
+  });
+  assert.doesNotMatch(dry.stderr, /the profile was made of/, 'the digest of the profile is that of the image');
+  const plain = await expectCli(4, ['inspect', '--plain-http', app], { env, cwd });
+  assert.match(plain.stderr, /answered 400/);
+
   const stranger = { ...env, DOCKER_CONFIG: dir };
   const denied = await expectCli(3, ['optimize', '--no-profile', app, hot], { env: stranger, cwd });
   assert.match(denied.stderr, /HL_ERR_AUTH/);

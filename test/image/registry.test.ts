@@ -7,12 +7,21 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { test } from 'node:test';
 import { gzipSync } from 'node:zlib';
-import { type BlobProgress, MEDIA, openImage, openRepository, openSink, sha256 } from '../../src/image/index.js';
+import {
+  type BlobProgress,
+  MEDIA,
+  openImage,
+  openIndex,
+  openRepository,
+  openSink,
+  sha256,
+} from '../../src/image/index.js';
 import { addToIndex, buildLayout, putJson } from '../support/layout.js';
 import { refused } from '../support/refused.js';
 import { file, tarOf } from '../support/tar.js';
 import { testDir } from '../support/temp.js';
 import { lacking } from '../support/tools.js';
+import { startProxy } from './registry-proxy.js';
 import { startRegistry, storedTag } from './registry-server.js';
 import { putImage } from './sink-image.js';
 
@@ -221,4 +230,44 @@ test('pieces of a blob', { skip }, async (t) => {
     assert.equal(piece.total, bytes.length);
   }
   await assert.rejects(r.value.readPiece(sha256(Buffer.from('no')), 0, 8), refused('HL_ERR_NOT_FOUND'));
+});
+
+test('no more blobs at once than allowed; progress is told for each', { skip }, async (t) => {
+  const registry = await startRegistry(t);
+  const tars = Array.from({ length: 6 }, (_, i) => tarOf(file(`f${i}`, randomBytes(200_000))));
+  const built = buildLayout(join(testDir(t), 'l'), { layers: tars });
+  let [now, most] = [0, 0];
+  const proxy = await startProxy(t, registry.port, async (r) => {
+    if (r.method !== 'PUT' || !r.url.includes('/uploads/')) return undefined;
+    most = Math.max(most, ++now);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    now -= 1;
+    return undefined;
+  });
+  const seen: BlobProgress[] = [];
+  const options = { parallel: 3, onProgress: (p: BlobProgress) => seen.push(p) };
+  await using index = await openIndex(built.reference);
+  const sink = await openSink(`${proxy.host}/a:1`, { registry: options });
+  const blobs = [...built.layers, built.config];
+  await Promise.all(blobs.map((blob) => sink.copyBlob(blob, () => index.openBlob(blob))));
+  await sink.putBytes(await index.readManifest(built.manifest));
+  await sink.commit(built.manifest);
+  assert.equal(most, 3);
+
+  await using image = await openImage(`${proxy.host}/a:1`, { registry: options });
+  for (const layer of image.layers) await digestOfStream(layer.open());
+  for (const [direction, expected] of [
+    ['upload', blobs],
+    ['download', built.layers],
+  ] as const) {
+    for (const { digest, size } of expected) {
+      const bytes = seen.filter((p) => p.direction === direction && p.digest === digest).map((p) => p.bytes);
+      assert.ok(bytes.length > 0, `${direction} ${digest}`);
+      assert.deepEqual(
+        bytes,
+        [...bytes].sort((a, b) => a - b),
+      );
+      assert.equal(bytes.at(-1), size);
+    }
+  }
 });

@@ -24,6 +24,8 @@ export interface TokenRegistry {
   readonly identityToken: string;
   /** What the server of tokens answers instead, one a request. */
   readonly faults: { status: number; headers?: Record<string, string>; body?: string }[];
+  /** Each breaks one download that is allowed, after so many bytes. */
+  readonly breaks: number[];
   lifetimeSeconds: number;
   revokeAll(): void;
   issue(scopes: readonly string[]): string;
@@ -39,7 +41,11 @@ export async function startTokenRegistry(
     const needed = scopesOf(request);
     const sent = /^Bearer (.*)$/.exec(request.headers.authorization ?? '')?.[1];
     const token = sent === undefined ? undefined : tokens.get(sent);
-    if (token && token.expires > Date.now() && needed.every((scope) => token.scopes.includes(scope))) return undefined;
+    if (token && token.expires > Date.now() && needed.every((scope) => token.scopes.includes(scope))) {
+      const after =
+        request.method === 'GET' && request.url.includes('/blobs/sha256:') ? result.breaks.shift() : undefined;
+      return after === undefined ? undefined : { kind: 'cut', after };
+    }
     const challenge = `Bearer realm="http://127.0.0.1:${port}/token",service="test",scope="${needed.join(' ')}"`;
     return { kind: 'answer', status: 401, headers: { 'www-authenticate': challenge } };
   });
@@ -81,6 +87,7 @@ export async function startTokenRegistry(
     host: proxy.host,
     grants: [],
     faults: [],
+    breaks: [],
     identityToken: `identity-${randomBytes(8).toString('hex')}`,
     lifetimeSeconds: spec.lifetimeSeconds ?? 300,
     revokeAll: () => tokens.clear(),
