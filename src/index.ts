@@ -16,6 +16,7 @@ export * from './image/index.js';
 export { bytesToPath, pathToBytes, showPath } from './paths.js';
 export type { VerifyReport } from './rewrite/findings.js';
 export { type InspectOptions, inspectBlob, inspectImage } from './rewrite/inspect.js';
+export { type IndexInspection, inspectIndex } from './rewrite/inspect-index.js';
 export { type OptimizeOptions, type OptimizeResult, optimizeImage } from './rewrite/optimize.js';
 export {
   isSingle,

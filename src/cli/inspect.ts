@@ -3,7 +3,8 @@ import { statSync } from 'node:fs';
 import type { Command } from 'commander';
 import { readProfile } from '../analyze/saved.js';
 import { EXIT, isHotlayerError } from '../errors.js';
-import { openImage } from '../image/index.js';
+import { hostPlatform, openImage, openIndex } from '../image/index.js';
+import { bestMatches } from '../image/platform.js';
 import { showPath } from '../paths.js';
 import {
   type BlobInspection,
@@ -12,8 +13,11 @@ import {
   inspectBlob,
   inspectImage,
 } from '../rewrite/inspect.js';
+import { inspectIndex } from '../rewrite/inspect-index.js';
+import { isSingle } from '../rewrite/optimize-index.js';
 import { formatBytes, formatCount, formatShare } from '../units.js';
 import { addPlatformOption, flag, type GlobalFlags, type PlatformFlags } from './flags.js';
+import { showIndex, showReferrers } from './inspect-index.js';
 import type { Register } from './main.js';
 import type { Output } from './output.js';
 import { openingOf, tempParentOf } from './profiling.js';
@@ -41,10 +45,26 @@ export function addInspect(program: Command, register: Register): void {
       return EXIT.ok;
     }
     const profile = flags.profile === undefined ? undefined : await readProfile(flags.profile);
-    await using image = await openImage(subject!, openingOf(context, flags));
-    const inspection = await inspectImage(image, { ...options, ...(profile ? { profile } : {}) });
-    out.document(inspection);
-    showInspection(out, inspection);
+    await using index = await openIndex(subject!, openingOf(context, flags));
+    const overview = await inspectIndex(index);
+    // Of several the one that would run here is shown in full.
+    const [image] = bestMatches(hostPlatform(), index.images, (one) => one.platform);
+    const chosen = isSingle(index) ? index.images[0] : image;
+    const inspection = chosen && (await inspectImage(chosen, { ...options, ...(profile ? { profile } : {}) }));
+    const { referrers } = overview;
+    if (isSingle(index) && inspection) {
+      out.document({ ...inspection, ...(referrers.length > 0 ? { referrers } : {}) });
+      showInspection(out, inspection);
+      showReferrers(out, referrers);
+      return EXIT.ok;
+    }
+    out.document({ ...overview, ...(inspection ? { image: inspection } : {}) });
+    showIndex(out, overview);
+    if (inspection) {
+      out.result();
+      showInspection(out, inspection);
+      if (index.images.length > 1) out.note('\n--platform shows another one in full.');
+    }
     return EXIT.ok;
   });
 }

@@ -40,7 +40,8 @@ export async function optimizeWhole(
   steps: PlatformSteps,
 ): Promise<OptimizeIndexResult> {
   const { given, profiled } = steps;
-  const source = profiled && !steps.single ? sourcePlatform(index, given) : undefined;
+  const choose = profiled && !steps.single && index.images.length > 0;
+  const source = choose ? sourcePlatform(index, given) : undefined;
   const order = source ? [source, ...index.images.filter((image) => image !== source)] : index.images;
   let profile = given;
   const plan = async (spooled: SpooledImage): Promise<PlatformPlan> => {
@@ -63,7 +64,7 @@ export async function optimizeWhole(
     async plan(spooled) {
       const planned = await plan(spooled);
       if (steps.savePlan !== undefined) {
-        const file = steps.single ? steps.savePlan : planFile(steps.savePlan, formatPlatform(spooled.image.platform));
+        const file = steps.single ? steps.savePlan : planFile(steps.savePlan, planName(index, spooled.image));
         await writePlan(file, planned.plan);
       }
       return planned;
@@ -88,6 +89,13 @@ function sourcePlatform(index: ImageIndex, given: Profile | undefined): Image | 
       context: { image: index.reference },
     },
   );
+}
+
+/** The platform; of several images for one, the digest tells them apart. */
+function planName(index: ImageIndex, { platform, descriptor }: Image): string {
+  const name = formatPlatform(platform);
+  const same = index.images.filter((image) => formatPlatform(image.platform) === name);
+  return same.length === 1 ? name : `${name}/${descriptor.digest.slice(7, 19)}`;
 }
 
 /** `plan.json`, `linux/arm64/v8` → `plan.linux-arm64-v8.json`. */

@@ -130,8 +130,11 @@ export function addOptimize(program: Command, register: Register): void {
 }
 
 /** A single image's document has no platforms. */
-function documentOf({ platforms, referrers, warnings }: OptimizeIndexResult): object {
-  const { plan, result } = platforms[0]!;
+function documentOf(whole: OptimizeIndexResult): object {
+  const { platforms, referrers, warnings } = whole;
+  const [one] = platforms;
+  if (!one) return whole;
+  const { plan, result } = one;
   return {
     plan,
     ...(result ? { result } : {}),
@@ -169,6 +172,11 @@ async function optimize(
       out.warn(`${target} can hold one image only: that for ${platform} is written (--platform chooses another one)`);
       await index.close();
       index = await open(platform);
+    }
+    if (sink?.onlyImages && index.images.length === 0) {
+      throw new HotlayerError('HL_ERR_USAGE', `${target} cannot hold an image that is not rewritten`, {
+        hint: 'write it to oci:DIR:TAG or oci-archive:FILE:TAG',
+      });
     }
     const single = isSingle(index);
     if (flags.plan !== undefined && !single) {
@@ -242,7 +250,7 @@ async function givenProfile(
   const { digest } = profile.image;
   if (digest !== undefined && !index.images.some((image) => image.descriptor.digest === digest)) {
     const here = isSingle(index)
-      ? `this image is ${index.images[0]!.descriptor.digest.slice(0, 19)}…`
+      ? `this image is ${index.entries[0]!.descriptor.digest.slice(0, 19)}…`
       : `which is none of this index's images`;
     context.out.warn(`the profile was made of ${digest.slice(0, 19)}…, ${here}: paths are matched by name`);
   }

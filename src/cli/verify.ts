@@ -33,8 +33,9 @@ export function addVerify(program: Command, register: Register): void {
   addPlatformOption(command);
   register<VerifyFlags>(command, async (context, [original, optimized], flags) => {
     const { report, single } = await verify(context, original!, optimized!, flags);
-    if (single) {
-      const { platform: _, ...only } = report.platforms[0]!;
+    const [one] = report.platforms;
+    if (single && one) {
+      const { platform: _, ...only } = one;
       context.out.document(only);
       showVerification(context.out, only);
     } else {
@@ -87,10 +88,12 @@ function showIndexVerification(out: Output, report: IndexReport): void {
     out.result();
   }
   for (const mismatch of report.mismatches) out.result(`${out.paint('red', 'FAIL')}  index  ${mismatchText(mismatch)}`);
-  const count = report.platforms.length;
+  const count = (n: number, what: string) => `${n} ${what}${n === 1 ? '' : 's'}`;
+  const { platforms, unchanged } = report;
+  const beside = unchanged === 0 ? '' : `, ${count(unchanged, 'other manifest')} the same`;
   out.result(
     report.ok
-      ? `verified: ${count} platform${count === 1 ? '' : 's'}, and the index around them`
+      ? `verified: ${count(platforms.length, 'platform')}${beside}, and the index around them`
       : out.paint('red', 'NOT the same index'),
   );
 }

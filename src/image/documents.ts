@@ -81,17 +81,29 @@ export function parseManifest(bytes: Uint8Array, where: string, mediaType?: stri
 }
 
 /**
- * The blobs that any manifest names, an image's or an artifact's: its config, then its layers.
+ * The blobs that any manifest names, an image's or an artifact's: its config, then its layers. Those of the OCI artifact
+ * manifest, which was withdrawn before 1.1, are in `blobs`; a manifest of a kind that nobody knows may name none.
+ * @param mediaType as its descriptor says
  * @throws HL_ERR_IMAGE
  */
-export function blobsOf(bytes: Uint8Array, where: string): [config: Descriptor, ...layers: Descriptor[]] {
+export function blobsOf(bytes: Uint8Array, where: string, mediaType: string): Descriptor[] {
   const body = parseObject(bytes, where);
-  checkKind(body, where, 'manifest', MANIFEST_TYPES);
-  checkDescriptor(body.config, `${where}: config`);
-  const layers: unknown = body.layers ?? [];
-  if (!Array.isArray(layers)) throw bad(where, '"layers" is not an array');
-  for (const [i, layer] of layers.entries()) checkDescriptor(layer, `${where}: layers[${i}]`);
-  return [body.config, ...(layers as Descriptor[])];
+  const known = MANIFEST_TYPES.includes(mediaType);
+  if (known) checkKind(body, where, 'manifest', MANIFEST_TYPES);
+  const found: Descriptor[] = [];
+  if (known || (body.config !== undefined && body.config !== null)) {
+    checkDescriptor(body.config, `${where}: config`);
+    found.push(body.config);
+  }
+  for (const member of ['layers', 'blobs'] as const) {
+    const list: unknown = body[member] ?? [];
+    if (!Array.isArray(list)) throw bad(where, `"${member}" is not an array`);
+    for (const [i, one] of list.entries()) {
+      checkDescriptor(one, `${where}: ${member}[${i}]`);
+      found.push(one);
+    }
+  }
+  return found;
 }
 
 /** An image config that belongs to a manifest with `layerCount` layers. @throws HL_ERR_IMAGE */
@@ -137,6 +149,19 @@ export function serialize(document: unknown): Buffer {
   return Buffer.from(JSON.stringify(document), 'utf8');
 }
 
+/** `application/vnd.docker.distribution.manifest.v1+json`, and `+prettyjws`, the signed one. */
+export function isSchema1(mediaType: string): boolean {
+  return mediaType.startsWith('application/vnd.docker.distribution.manifest.v1');
+}
+
+export function schema1Error(where: string): HotlayerError {
+  return bad(
+    where,
+    'is a Docker schema 1 manifest, which is not supported',
+    'copy the image with skopeo, which converts it',
+  );
+}
+
 /** A document that could be read as index and as manifest is refused (CVE-2021-41190), as is one that contradicts its descriptor. */
 function checkKind(
   body: Json,
@@ -145,12 +170,7 @@ function checkKind(
   types: readonly string[],
   expected?: string,
 ): void {
-  if (body.schemaVersion === 1)
-    throw bad(
-      where,
-      'is a Docker schema 1 manifest, which is not supported',
-      'copy the image with skopeo, which converts it',
-    );
+  if (body.schemaVersion === 1) throw schema1Error(where);
   if (body.schemaVersion !== 2) throw bad(where, `schemaVersion is ${JSON.stringify(body.schemaVersion)}, expected 2`);
   const { mediaType } = body;
   if (mediaType !== undefined && mediaType !== '') {

@@ -9,6 +9,13 @@ import { KIB } from '../units.js';
 import type { Digest } from './digest.js';
 import type { Descriptor, Index } from './types.js';
 
+export interface ListedReferrer {
+  /** `artifactType` absent: the manifest itself has to be asked. */
+  readonly descriptor: Descriptor;
+  /** `.sig` of the tag `sha256-HEX.sig`, when that is how it is known. */
+  readonly tagSuffix?: string;
+}
+
 export interface Files {
   /** How messages call the whole: its path. */
   readonly where: string;
@@ -24,8 +31,8 @@ export interface Files {
   openManifest?(descriptor: Descriptor): Readable;
   /** What the reference led to already, as an index of one entry (registries). Absent: index.json says. */
   readonly index?: Index;
-  /** Manifests that have this one as their subject, where someone keeps a list of them (registries). */
-  referrers?(subject: Digest): Promise<readonly Descriptor[]>;
+  /** Manifests that have this one as their subject, or whose tag spells it, where someone keeps lists (registries). */
+  referrers?(subject: Digest): Promise<readonly ListedReferrer[]>;
   /** Idempotent. */
   close(): Promise<void>;
 }

@@ -109,9 +109,9 @@ export async function requireBlobs(root: Descriptor, staging: Staging, existing?
     if (isIndex) {
       for (const inner of parseIndex(bytes, `index ${digest}`, mediaType).manifests) await visit(inner, 'manifest');
     } else {
-      const [config, ...layers] = blobsOf(bytes, `manifest ${digest}`);
-      await visit(config, 'config');
-      for (const [i, layer] of layers.entries()) await visit(layer, `layer ${i}`);
+      for (const [i, blob] of blobsOf(bytes, `manifest ${digest}`, mediaType).entries()) {
+        await visit(blob, i === 0 ? 'config' : `layer ${i - 1}`);
+      }
     }
   };
   await visit(root, 'manifest');
@@ -224,7 +224,7 @@ async function mergeInto(
 
 /**
  * The index with the image's entry (the first) in place of those of the same name; all others, and their order, stay.
- * Artifacts without a name are many, and replaced by nobody.
+ * Artifacts without a name are many, and replaced by nobody; one with a tag replaces what had the tag.
  */
 export function withEntries(old: Index | undefined, entries: readonly Descriptor[]): Index {
   const [entry, ...referrers] = entries as [Descriptor, ...Descriptor[]];
@@ -236,7 +236,12 @@ export function withEntries(old: Index | undefined, entries: readonly Descriptor
   if (at < 0) manifests.push(entry);
   else manifests[manifests.indexOf(old.manifests[at]!)] = entry;
   for (const referrer of referrers) {
-    if (!manifests.some((descriptor) => descriptor.digest === referrer.digest)) manifests.push(referrer);
+    const tag = referrer.annotations?.[REF_NAME];
+    const there = manifests.findIndex((descriptor) =>
+      tag === undefined ? descriptor.digest === referrer.digest : descriptor.annotations?.[REF_NAME] === tag,
+    );
+    if (there < 0) manifests.push(referrer);
+    else if (tag !== undefined) manifests[there] = referrer;
   }
   return { ...old, manifests };
 }

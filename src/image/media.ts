@@ -2,7 +2,8 @@
 import { HotlayerError } from '../errors.js';
 import { type Descriptor, type Layer, MEDIA } from './types.js';
 
-const ACCEPTED: readonly string[] = [
+/** Layers whose content can be read. */
+export const LAYER_TYPES: readonly string[] = [
   MEDIA.layerTar,
   MEDIA.layerGzip,
   MEDIA.layerZstd,
@@ -47,7 +48,7 @@ export function layerCompression(descriptor: Descriptor, head: Uint8Array, name:
   if (isForeign(mediaType)) {
     throw refuse(`is a foreign layer (${mediaType}), whose content is not part of the image`);
   }
-  if (!ACCEPTED.includes(mediaType)) throw refuse(`media type ${mediaType} is not that of an image layer`);
+  if (!LAYER_TYPES.includes(mediaType)) throw refuse(`media type ${mediaType} is not that of an image layer`);
   const compression = sniffCompression(head);
   if (compression === 'gzip' || compression === 'zstd' || compression === 'none') return compression;
   throw refuse(`is compressed with ${compression}, though its media type is ${mediaType}`, recompress);

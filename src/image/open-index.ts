@@ -2,30 +2,29 @@
 // artifacts beside them, and what else is stored there about any of them.
 import { HotlayerError, withContext } from '../errors.js';
 import type { Digest } from './digest.js';
-import { CONFIG_TYPES, INDEX_TYPES, MANIFEST_TYPES, parseObject } from './documents.js';
+import { INDEX_TYPES } from './documents.js';
 import type { Files } from './files.js';
+import { entryOf, flatten, isStored } from './index-entries.js';
 import { blobPath, readIndex, readLayoutIndex, readManifestBytes } from './layout.js';
-import { imageAt, imageIn, kindOf, nameIn, type OpenImageOptions, openFiles } from './open.js';
+import { imageIn, kindOf, nameIn, type OpenImageOptions, openFiles } from './open.js';
 import { formatPlatform, parsePlatform } from './platform.js';
 import { parseReference } from './reference.js';
 import { findReferrers } from './referrers.js';
 import {
   byName,
   isAttestation,
-  isOther,
   MAX_INDEX_DEPTH,
   MAX_INDEX_MANIFESTS,
   REF_NAME,
+  REFERENCE_DIGEST,
+  selectManifest,
   type Wanted,
 } from './select.js';
-import type { Descriptor, Image, ImageIndex, Index, IndexEntry } from './types.js';
-
-/** What an attestation manifest is about (BuildKit, "Attestation storage"). */
-export const REFERENCE_DIGEST = 'vnd.docker.reference.digest';
+import type { Descriptor, Image, ImageIndex, Index, IndexEntry, Referrer } from './types.js';
 
 /**
  * The whole index behind a reference, or its single image as an index of one; with `options.platform`, only the image of
- * that platform, without anything that lies beside it.
+ * that platform, without the attestations that its index has about it.
  * @throws as openImage; HL_ERR_NOT_FOUND when there is no image in it
  */
 export async function openIndex(reference: string, options: OpenImageOptions = {}): Promise<ImageIndex> {
@@ -35,13 +34,22 @@ export async function openIndex(reference: string, options: OpenImageOptions = {
     if (options.platform !== undefined) parsePlatform(options.platform);
     files = await openFiles(parsed, reference, options);
     const chosen = await kindOf(parsed, files);
-    if (chosen.kind === 'docker-archive' || options.platform !== undefined) {
+    if (chosen.kind === 'docker-archive') {
       const image = await imageIn(kept(files), reference, chosen, options);
-      const entry = { kind: 'image', descriptor: image.descriptor, image } as const;
-      return view(files, { reference, entries: [entry], images: [image], referrers: [] });
+      requireLinux(image);
+      return view(files, {
+        reference,
+        nested: new Map(),
+        entries: [{ kind: 'image', descriptor: image.descriptor, image }],
+      });
     }
     const table = files.index ?? (await readLayoutIndex(files));
-    const wanted = nameIn(chosen);
+    const wanted = files.index ? {} : nameIn(chosen);
+    if (options.platform !== undefined) {
+      const descriptor = await selectManifest(files, table, { ...wanted, platform: options.platform });
+      const entry = await entryOf(kept(files), reference, descriptor);
+      return view(files, { reference, nested: new Map(), entries: requireImage(files, reference, [entry]), table });
+    }
     let roots = files.index ? table.manifests : byName(files, table, wanted);
     if (wanted.digest !== undefined) roots = [await findBelow(files, roots, wanted.digest)];
     return await indexOf(files, reference, table, roots, wanted);
@@ -59,35 +67,51 @@ async function indexOf(
   wanted: Wanted,
 ): Promise<ImageIndex> {
   const found = await rootOf(files, roots);
-  const leaves = await flatten(files, found.document?.manifests ?? withCompanions(table, roots, wanted.digest));
+  const { leaves, nested } = await flatten(
+    files,
+    found.document?.manifests ?? withCompanions(table, roots, wanted.digest),
+  );
   const entries: IndexEntry[] = [];
-  for (const descriptor of leaves) entries.push(await entryOf(files, reference, descriptor));
-  const images = entries.flatMap((entry) => (entry.kind === 'image' ? [entry.image] : []));
-  if (images.length === 0) {
-    throw new HotlayerError('HL_ERR_NOT_FOUND', `${files.where}: no image manifest behind ${reference}`, {
-      hint: 'hotlayer reads images; other artifacts and attestations are only kept beside them',
-    });
-  }
-  if (!found.document && wanted.tag === undefined) requireDistinct(files, images);
-  const subjects = [...(found.descriptor ? [found.descriptor] : []), ...leaves].map((d) => d.digest);
-  const referrers = await findReferrers(files, table, subjects);
-  return view(files, { reference, ...found, entries, images, referrers });
+  for (const descriptor of leaves) entries.push(await entryOf(kept(files), reference, descriptor));
+  requireImage(files, reference, entries);
+  if (!found.document && wanted.tag === undefined) requireDistinct(files, entries);
+  return view(files, { reference, ...found, nested, entries, table });
+}
+
+function requireImage(files: Files, reference: string, entries: readonly IndexEntry[]): readonly IndexEntry[] {
+  if (entries.some(({ kind }) => kind === 'image' || kind === 'kept')) return entries;
+  throw new HotlayerError('HL_ERR_NOT_FOUND', `${files.where}: no image manifest behind ${reference}`, {
+    hint: 'hotlayer reads images; other artifacts and attestations are only kept beside them',
+  });
+}
+
+/** Such an archive has no manifest that could be taken along as it is. */
+function requireLinux(image: Image): void {
+  if (image.platform.os === 'linux') return;
+  throw new HotlayerError(
+    'HL_ERR_IMAGE',
+    `${image.reference} is for ${formatPlatform(image.platform)}, not for Linux`,
+    {
+      hint: 'eStargz layers are for Linux images only',
+    },
+  );
 }
 
 /** Images side by side in index.json without a name are one image for several platforms only if they are for several. */
-function requireDistinct(files: Files, images: readonly Image[]): void {
-  const seen = new Map<string, Image>();
-  for (const image of images) {
-    const platform = formatPlatform(image.platform);
+function requireDistinct(files: Files, entries: readonly IndexEntry[]): void {
+  const seen = new Map<string, Digest>();
+  for (const entry of entries) {
+    if (entry.kind !== 'image' && entry.kind !== 'kept') continue;
+    const platform = formatPlatform(entry.kind === 'image' ? entry.image.platform : entry.platform);
     const other = seen.get(platform);
     if (other) {
       throw new HotlayerError(
         'HL_ERR_USAGE',
-        `${files.where} holds several images for ${platform}: ${other.descriptor.digest}, ${image.descriptor.digest}`,
-        { hint: `choose one by digest: oci:${files.where}@${other.descriptor.digest}` },
+        `${files.where} holds several images for ${platform}: ${other}, ${entry.descriptor.digest}`,
+        { hint: `choose one by digest: oci:${files.where}@${other}` },
       );
     }
-    seen.set(platform, image);
+    seen.set(platform, entry.descriptor.digest);
   }
 }
 
@@ -133,73 +157,46 @@ function withCompanions(table: Index, roots: readonly Descriptor[], wanted: Dige
   );
 }
 
-/** Manifests in order, nested indexes replaced by what they hold, each once. */
-async function flatten(files: Files, roots: readonly Descriptor[]): Promise<Descriptor[]> {
-  const seen = new Set<Digest>();
-  const leaves: Descriptor[] = [];
-  const visit = async (descriptor: Descriptor, depth: number): Promise<void> => {
-    if (seen.has(descriptor.digest)) return;
-    seen.add(descriptor.digest);
-    if (seen.size > MAX_INDEX_MANIFESTS) {
-      throw new HotlayerError(
-        'HL_ERR_LIMIT',
-        `${files.where}: more than ${MAX_INDEX_MANIFESTS} manifests in one index (MAX_INDEX_MANIFESTS)`,
-      );
-    }
-    if (!INDEX_TYPES.includes(descriptor.mediaType) || !(await isStored(files, descriptor))) {
-      leaves.push(descriptor);
-      return;
-    }
-    if (depth >= MAX_INDEX_DEPTH) {
-      throw new HotlayerError(
-        'HL_ERR_LIMIT',
-        `${files.where}: index ${descriptor.digest} lies more than ${MAX_INDEX_DEPTH} indexes deep (MAX_INDEX_DEPTH)`,
-      );
-    }
-    for (const inner of (await readIndex(files, descriptor)).manifests) await visit(inner, depth + 1);
-  };
-  for (const root of roots) await visit(root, 0);
-  return leaves;
-}
-
-/** Layouts may lack the platforms that nobody copied (docker save, for one). Registries refuse such indexes. */
-async function isStored(files: Files, descriptor: Descriptor): Promise<boolean> {
-  return files.openManifest !== undefined || (await files.size(blobPath(descriptor.digest))) !== undefined;
-}
-
-async function entryOf(files: Files, reference: string, descriptor: Descriptor): Promise<IndexEntry> {
-  if (!(await isStored(files, descriptor))) return { kind: 'absent', descriptor };
-  if (isAttestation(descriptor)) {
-    const subject = descriptor.annotations?.[REFERENCE_DIGEST];
-    return { kind: 'attestation', descriptor, ...(subject === undefined ? {} : { subject: subject as Digest }) };
-  }
-  if (isOther(descriptor) || !MANIFEST_TYPES.includes(descriptor.mediaType)) return { kind: 'other', descriptor };
-  const name = `manifest ${descriptor.digest}`;
-  const body = parseObject(await readManifestBytes(files, descriptor, name), `${files.where}: ${name}`);
-  const configType = (body.config as Partial<Descriptor> | undefined)?.mediaType;
-  if (configType !== undefined && !CONFIG_TYPES.includes(configType)) return { kind: 'other', descriptor };
-  const image = await imageAt(kept(files), reference, descriptor);
-  return { kind: 'image', descriptor: image.descriptor, image };
-}
-
 /** The same files, closed by the index and not by its images. */
 function kept(files: Files): Files {
   return { ...files, async close() {} };
 }
 
-function view(
-  files: Files,
-  parts: Omit<ImageIndex, 'readManifest' | 'openBlob' | 'close' | typeof Symbol.asyncDispose>,
-): ImageIndex {
+interface Parts {
+  readonly reference: string;
+  readonly descriptor?: Descriptor;
+  readonly document?: Index;
+  readonly nested: ReadonlyMap<Digest, Index>;
+  readonly entries: readonly IndexEntry[];
+  /** What names referrers: index.json. Absent: nothing does. */
+  readonly table?: Index;
+}
+
+function view(files: Files, { table, ...parts }: Parts): ImageIndex {
+  const { entries, descriptor } = parts;
+  const images = entries.flatMap((entry) => (entry.kind === 'image' ? [entry.image] : []));
   let closing: Promise<void> | undefined;
   const close = (): Promise<void> => {
     closing ??= files.close();
     return closing;
   };
+  let referrers: Promise<readonly Referrer[]> | undefined;
   return {
     ...parts,
-    readManifest: (descriptor) => readManifestBytes(files, descriptor, `manifest ${descriptor.digest}`),
-    openBlob: (descriptor) => files.open(blobPath(descriptor.digest)),
+    images,
+    referrers() {
+      const subjects = [
+        ...(descriptor ? [descriptor] : []),
+        ...parts.nested.keys(),
+        ...entries.map((e) => e.descriptor),
+      ];
+      const digests = subjects.map((subject) => (typeof subject === 'string' ? subject : subject.digest));
+      referrers ??= table ? findReferrers(files, table, digests) : Promise.resolve([]);
+      return referrers;
+    },
+    readManifest: (manifest) => readManifestBytes(files, manifest, `manifest ${manifest.digest}`),
+    openBlob: (blob) => files.open(blobPath(blob.digest)),
+    hasBlob: async (blob) => (await files.size(blobPath(blob.digest))) !== undefined,
     close,
     [Symbol.asyncDispose]: close,
   };

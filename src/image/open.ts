@@ -13,7 +13,7 @@ import type { RegistryOptions } from './registry/settings.js';
 import { openRegistryFiles } from './registry/source.js';
 import { selectManifest, type Wanted } from './select.js';
 import { openTar } from './tar-files.js';
-import type { Descriptor, Image, ImageConfig, Layer, Manifest } from './types.js';
+import type { Descriptor, Image, ImageConfig, Layer, Manifest, Platform } from './types.js';
 import { verified, wrongSize } from './verify.js';
 
 /** How many layers are looked at at once. */
@@ -161,13 +161,21 @@ async function makeImage(
   return {
     reference,
     descriptor,
-    platform: platformOfConfig(config),
+    platform: platformOf(descriptor, config),
     manifest,
     config,
     layers,
     close,
     [Symbol.asyncDispose]: close,
   };
+}
+
+/** The config's, with what only the index says: many configs lack the variant. */
+export function platformOf({ platform: named }: Descriptor, config: ImageConfig): Platform {
+  const stated = platformOfConfig(config);
+  if (!named || named.os !== stated.os || named.architecture !== stated.architecture) return stated;
+  const { variant, 'os.version': version } = named;
+  return { ...stated, ...(variant ? { variant } : {}), ...(version ? { 'os.version': version } : {}) };
 }
 
 async function makeLayer(

@@ -1,49 +1,89 @@
 // A new index for one whose images were rewritten. Pure.
 import { type Digest, sha256 } from './digest.js';
 import { serialize } from './documents.js';
-import { REFERENCE_DIGEST } from './open-index.js';
+import { CONTAINERD_NAME, REF_NAME, REFERENCE_DIGEST } from './select.js';
 import { type Descriptor, type ImageIndex, type Index, type IndexEntry, MEDIA } from './types.js';
 
 export interface RewrittenIndex {
-  readonly document: Index;
-  /** What is stored, and what the digest is of. */
-  readonly bytes: Buffer;
+  /** What is stored: nested indexes first, the index itself last. */
+  readonly bytes: readonly Buffer[];
   /** For ImageSink.commit: the old one's annotations, the new bytes. */
   readonly descriptor: Descriptor;
-  /** Entries that the new index does not have: what is not stored, and what is about it. */
-  readonly dropped: readonly IndexEntry[];
+  /** New descriptors of the nested indexes, by the old digest. */
+  readonly nested: ReadonlyMap<Digest, Descriptor>;
 }
 
 /**
- * The index with other manifests for its images; attestations are pointed to them, everything else stays, nested
- * indexes are flattened. Same input, same bytes.
- * @param moved the new descriptor of each image, by the old digest
+ * The index with other manifests in place of some; attestations are pointed to them, everything else stays: order,
+ * nesting, annotations, what is listed twice. Docker's manifest lists become OCI indexes. Same input, same bytes.
+ * @param moved the new descriptor of each rewritten manifest, by the old digest
+ * @param dropped manifests that the new index does not name
  */
 export function withManifests(
-  index: Pick<ImageIndex, 'descriptor' | 'document' | 'entries'>,
+  index: Pick<ImageIndex, 'descriptor' | 'document' | 'nested' | 'entries'>,
   moved: ReadonlyMap<Digest, Descriptor>,
+  dropped: ReadonlySet<Digest>,
 ): RewrittenIndex {
-  const absent = new Set(index.entries.filter((entry) => entry.kind === 'absent').map((e) => e.descriptor.digest));
-  const dropped = index.entries.filter(
-    (entry) => entry.kind === 'absent' || (entry.kind === 'attestation' && absent.has(entry.subject!)),
-  );
-  const manifests = index.entries.filter((entry) => !dropped.includes(entry)).map((entry) => entryFor(entry, moved));
-  const document: Index = { ...index.document, schemaVersion: 2, mediaType: MEDIA.index, manifests };
-  const bytes = serialize(document);
-  const { data: _, urls: __, ...old } = (index.descriptor ?? {}) as Partial<Descriptor> & { data?: unknown };
+  const bytes: Buffer[] = [];
+  const nested = new Map<Digest, Descriptor>();
+
+  function rewrite(document: Index): Buffer {
+    const manifests = document.manifests.filter(({ digest }) => !dropped.has(digest)).map(entryFor);
+    const made = serialize({ ...document, schemaVersion: 2, mediaType: MEDIA.index, manifests });
+    bytes.push(made);
+    return made;
+  }
+
+  function entryFor(descriptor: Descriptor): Descriptor {
+    const inner = index.nested.get(descriptor.digest);
+    if (inner) {
+      const known = nested.get(descriptor.digest) ?? replaced(descriptor, MEDIA.index, rewrite(inner));
+      nested.set(descriptor.digest, known);
+      return { ...replacing(descriptor), ...bytesOf(known) };
+    }
+    const target = moved.get(descriptor.digest);
+    const entry = target ? { ...replacing(descriptor), ...bytesOf(target) } : descriptor;
+    const subject = moved.get(entry.annotations?.[REFERENCE_DIGEST] as Digest);
+    if (!subject) return entry;
+    return { ...entry, annotations: { ...entry.annotations, [REFERENCE_DIGEST]: subject.digest } };
+  }
+
+  // Images side by side in index.json have their name there; in an index of their own it is the index's.
+  const document = index.document ?? {
+    schemaVersion: 2,
+    manifests: index.entries.map(withoutName),
+  };
+  const made = rewrite(document);
+  const name = index.descriptor ?? nameOf(index.entries[0]?.descriptor);
+  return { bytes, nested, descriptor: replaced(name, MEDIA.index, made) };
+}
+
+function replaced(old: Partial<Descriptor>, mediaType: string, bytes: Buffer): Descriptor {
+  return { ...replacing(old), mediaType, digest: sha256(bytes), size: bytes.length };
+}
+
+/** What held for the old bytes only goes: `data` is a copy of them, `urls` lead to them. */
+function replacing<T extends Partial<Descriptor>>(old: T): Omit<T, 'data' | 'urls'> {
+  const { data: _, urls: __, ...kept } = old as T & { data?: unknown };
+  return kept;
+}
+
+function bytesOf({ mediaType, digest, size }: Descriptor): Pick<Descriptor, 'mediaType' | 'digest' | 'size'> {
+  return { mediaType, digest, size };
+}
+
+function withoutName(entry: IndexEntry): Descriptor {
+  const { annotations: { [REF_NAME]: _, [CONTAINERD_NAME]: __, ...annotations } = {}, ...rest } = entry.descriptor;
+  // In an index of several somebody will look for it.
+  const platform = entry.kind === 'image' ? entry.image.platform : rest.platform;
   return {
-    document,
-    bytes,
-    descriptor: { ...old, mediaType: MEDIA.index, digest: sha256(bytes), size: bytes.length },
-    dropped,
+    ...rest,
+    ...(platform ? { platform } : {}),
+    ...(Object.keys(annotations).length > 0 ? { annotations } : {}),
   };
 }
 
-function entryFor(entry: IndexEntry, moved: ReadonlyMap<Digest, Descriptor>): Descriptor {
-  const { descriptor } = entry;
-  if (entry.kind === 'image') return moved.get(descriptor.digest) ?? descriptor;
-  if (entry.kind !== 'attestation' || entry.subject === undefined) return descriptor;
-  const subject = moved.get(entry.subject);
-  if (!subject) return descriptor;
-  return { ...descriptor, annotations: { ...descriptor.annotations, [REFERENCE_DIGEST]: subject.digest } };
+function nameOf(descriptor: Descriptor | undefined): Partial<Descriptor> {
+  const name = descriptor?.annotations?.[REF_NAME];
+  return name === undefined ? {} : { annotations: { [REF_NAME]: name } };
 }

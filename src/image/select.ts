@@ -1,7 +1,7 @@
 // Which manifest of a layout is meant: first by tag or digest in index.json, then by platform, through nested indexes.
 import { HotlayerError } from '../errors.js';
 import type { Digest } from './digest.js';
-import { CONFIG_TYPES, INDEX_TYPES, MANIFEST_TYPES, platformOfConfig } from './documents.js';
+import { CONFIG_TYPES, INDEX_TYPES, isSchema1, MANIFEST_TYPES, platformOfConfig, schema1Error } from './documents.js';
 import type { Files } from './files.js';
 import { readConfig, readIndex, readManifest } from './layout.js';
 import { bestMatches, formatPlatform, hostPlatform, parsePlatform } from './platform.js';
@@ -16,6 +16,11 @@ export const MAX_INDEX_MANIFESTS = 1000;
 export const REF_NAME = 'org.opencontainers.image.ref.name';
 /** The full name that containerd and `docker save` write beside it. */
 export const CONTAINERD_NAME = 'io.containerd.image.name';
+
+/** What an attestation manifest is about (BuildKit, "Attestation storage"). */
+export const REFERENCE_DIGEST = 'vnd.docker.reference.digest';
+/** Tags that spell the digest of what the manifest is about: `sha256-HEX`, and cosign's `.sig`, `.att`, `.sbom` after it. */
+export const DIGEST_TAG = /^sha256-([0-9a-f]{64})(\.[a-z]+)?$/;
 
 export interface Wanted {
   readonly tag?: string;
@@ -71,12 +76,16 @@ export async function selectManifest(files: Files, index: Index, wanted: Wanted)
 /** The names that index.json gives, in its order, each once. */
 export function tagsOf(index: Index): string[] {
   const names = index.manifests.map((descriptor) => descriptor.annotations?.[REF_NAME]);
-  return [...new Set(names.filter((name) => name !== undefined))];
+  return [...new Set(names.filter((name) => name !== undefined && !DIGEST_TAG.test(name)))] as string[];
 }
 
 /** The entries of index.json that are meant. @throws HL_ERR_NOT_FOUND, HL_ERR_USAGE when that is not clear */
 export function byName(files: Files, index: Index, wanted: Wanted): Descriptor[] {
-  const all = index.manifests.filter((descriptor) => !isOther(descriptor));
+  const named = wanted.tag !== undefined || wanted.digest !== undefined;
+  const all = index.manifests.filter((descriptor) => {
+    // What is about an image is not another image to choose from.
+    return !isOther(descriptor) && (named || !DIGEST_TAG.test(descriptor.annotations?.[REF_NAME] ?? ''));
+  });
   if (wanted.digest !== undefined) {
     const direct = all.filter((descriptor) => descriptor.digest === wanted.digest);
     return direct.length > 0 ? direct.slice(0, 1) : all;
@@ -84,10 +93,10 @@ export function byName(files: Files, index: Index, wanted: Wanted): Descriptor[]
   const tags = tagsOf(index);
   if (wanted.tag !== undefined) {
     const { tag } = wanted;
-    const named = all.filter((descriptor) => descriptor.annotations?.[REF_NAME] === tag);
+    const exact = all.filter((descriptor) => descriptor.annotations?.[REF_NAME] === tag);
     const found =
-      named.length > 0
-        ? named
+      exact.length > 0
+        ? exact
         : all.filter((descriptor) => fullName(descriptor.annotations?.[CONTAINERD_NAME] ?? '') === fullName(tag));
     if (found.length > 0) return found;
     throw new HotlayerError(
@@ -125,6 +134,7 @@ async function leavesOf(
   const visit = async (descriptor: Descriptor, root: number, depth: number): Promise<void> => {
     if (seen.has(descriptor.digest) || isOther(descriptor)) return;
     seen.add(descriptor.digest);
+    if (isSchema1(descriptor.mediaType)) throw schema1Error(`${files.where}: manifest ${descriptor.digest}`);
     if (seen.size > MAX_INDEX_MANIFESTS) {
       throw new HotlayerError(
         'HL_ERR_LIMIT',

@@ -134,7 +134,16 @@ export interface ImageEntry {
   readonly image: Image;
 }
 
-export type IndexEntry = ImageEntry | AttestationEntry | OtherEntry;
+/** An image that is taken along as it is: its layers cannot become eStargz. */
+export interface KeptEntry {
+  readonly kind: 'kept';
+  readonly descriptor: Descriptor;
+  readonly platform: Platform;
+  /** Why, for people. */
+  readonly because: string;
+}
+
+export type IndexEntry = ImageEntry | KeptEntry | AttestationEntry | OtherEntry;
 
 /** A manifest that says of itself, or whose tag says, that it is about another one (SBOM, signature …). */
 export interface Referrer {
@@ -142,10 +151,10 @@ export interface Referrer {
   readonly descriptor: Descriptor;
   /** Digest of what it is about. */
   readonly subject: Digest;
-  /** `artifactType` of the manifest, else the media type of its config. */
+  /** `artifactType` of the manifest, else the media type of its config, or of its layers where that says nothing; "": unknown. */
   readonly artifactType: string;
-  /** The tag that names the subject (`sha256-HEX.sig`), when that is how it is known. */
-  readonly tag?: string;
+  /** What the tag that names the subject ends with (`.sig` of `sha256-HEX.sig`), when that is how it is known. */
+  readonly tagSuffix?: string;
 }
 
 /** All that a reference means: an index with all its platforms, or a single image as an index of one. */
@@ -156,12 +165,19 @@ export interface ImageIndex extends AsyncDisposable {
   readonly descriptor?: Descriptor;
   /** The index document as it is; its nested indexes are flattened in `entries`. Absent as `descriptor`. */
   readonly document?: Index;
+  /** The documents of the nested indexes that are stored there, at any depth. */
+  readonly nested: ReadonlyMap<Digest, Index>;
   /** In the order of the index, each manifest once. */
   readonly entries: readonly IndexEntry[];
-  /** Those of `entries`, at least one. They are closed with the index; closing one does nothing. */
+  /** Those of `entries`, in their order; with the kept ones at least one. They are closed with the index; closing one does nothing. */
   readonly images: readonly Image[];
-  /** What is stored there about the index or one of its entries. Only what layouts, archives and registries tell. */
-  readonly referrers: readonly Referrer[];
+  /**
+   * What is stored there about the index or one of its entries, and about what was found so. Asked for once, when it
+   * is wanted: a registry is asked several times for each. @throws HL_ERR_AUTH, HL_ERR_NETWORK, HL_ERR_IMAGE, HL_ERR_DIGEST
+   */
+  referrers(): Promise<readonly Referrer[]>;
+  /** Whether the blob's bytes are there (those of foreign layers often are not). */
+  hasBlob(descriptor: Descriptor): Promise<boolean>;
   /** The bytes of a manifest that an entry or a referrer names, checked against its digest. */
   readManifest(descriptor: Descriptor): Promise<Buffer>;
   /** A blob's bytes, not verified. */
@@ -190,7 +206,8 @@ export interface ImageSink {
   putBytes(bytes: Uint8Array): Promise<{ digest: Digest; size: number }>;
   /**
    * Makes the image visible. `manifest` names blobs already put; it may be an index.
-   * @param referrers manifests about it, also put already, that are to be found beside it
+   * @param referrers manifests about it, also put already, that are to be found beside it; the annotation
+   *   `org.opencontainers.image.ref.name` of one is the tag that it gets
    */
   commit(manifest: Descriptor, referrers?: readonly Descriptor[]): Promise<void>;
   /** Removes everything staged. Idempotent; harmless after `commit`. */

@@ -5,9 +5,16 @@ import { withContext } from '../errors.js';
 import type { Digest } from '../image/digest.js';
 import { formatPlatform } from '../image/platform.js';
 import { withManifests } from '../image/rewrite-index.js';
-import type { Descriptor, Image, ImageIndex, ImageSink, IndexEntry } from '../image/types.js';
+import {
+  type Descriptor,
+  type Image,
+  type ImageIndex,
+  type ImageSink,
+  type IndexEntry,
+  MEDIA,
+} from '../image/types.js';
 import type { SpooledImage } from '../rootfs/spooled-image.js';
-import { carryReferrers, copyManifest, type ReferrerResult } from './companions.js';
+import { carryEntry, carryReferrers, type Moves, type ReferrerResult } from './companions.js';
 import { checkInterrupted } from './interrupt.js';
 import { type OptimizeOptions, type OptimizeResult, writeOptimized } from './optimize.js';
 
@@ -35,17 +42,28 @@ export interface PlatformResult extends PlatformPlan {
 
 export interface AttestationResult {
   readonly digest: Digest;
+  /** Differs from `digest` when the manifest itself named its subject. */
+  readonly copiedAs: Digest;
   readonly subjectBefore: Digest;
   readonly subject: Digest;
+}
+
+/** An image that was taken along as it is. */
+export interface KeptResult {
+  readonly platform: string;
+  readonly digest: Digest;
+  readonly because: string;
 }
 
 export interface OptimizeIndexResult {
   readonly reference: string;
   /** In the order of the index. */
   readonly platforms: readonly PlatformResult[];
+  readonly kept: readonly KeptResult[];
   /** What was committed: the index, or the manifest of a single image. Absent for a dry run. */
   readonly manifest?: Descriptor;
   readonly attestations: readonly AttestationResult[];
+  /** What names one of the manifests as its subject, in the index or beside it. */
   readonly referrers: readonly ReferrerResult[];
   /** About the index as a whole; each platform's layers have their own. */
   readonly warnings: readonly string[];
@@ -76,8 +94,10 @@ export async function optimizeIndex(
       }
     }
     const platforms = index.images.map((image) => done.get(image.descriptor.digest)!);
-    if (!sink) return { reference: index.reference, platforms, attestations: [], referrers: [], warnings: [] };
-    return await finish(index, sink, platforms);
+    const warnings = platforms.flatMap(coverageWarning);
+    if (sink) return await finish(index, sink, platforms, warnings);
+    const { reference } = index;
+    return { reference, platforms, kept: keptOf(index), attestations: [], referrers: [], warnings };
   } catch (error) {
     await sink?.abort();
     throw withContext(error, { image: index.reference });
@@ -103,48 +123,101 @@ async function finish(
   index: ImageIndex,
   sink: ImageSink,
   platforms: readonly PlatformResult[],
+  warnings: string[],
 ): Promise<OptimizeIndexResult> {
-  const moved = new Map<Digest, Descriptor>(
-    platforms.map(({ result }) => [result!.digestBefore, result!.manifest] as const),
-  );
-  const kept = new Set<Digest>();
-  const warnings: string[] = [];
-  let manifest = platforms[0]!.result!.manifest;
+  const moves: Moves = { moved: new Map(), kept: new Set() };
+  const { moved } = moves;
+  for (const { result } of platforms) note(moves, result!.digestBefore, result!.manifest);
   const attestations: AttestationResult[] = [];
-  if (!isSingle(index)) {
-    const rewritten = withManifests(index, moved);
-    for (const entry of rewritten.dropped) warnings.push(droppedText(entry));
-    for (const entry of index.entries) {
-      if (entry.kind === 'image' || rewritten.dropped.includes(entry)) continue;
-      await copyManifest(index, entry.descriptor, sink);
-      kept.add(entry.descriptor.digest);
-      if (entry.kind === 'attestation' && entry.subject && moved.has(entry.subject)) {
-        const subject = moved.get(entry.subject)!.digest;
-        attestations.push({ digest: entry.descriptor.digest, subjectBefore: entry.subject, subject });
-        warnings.push(
-          `attestation ${entry.descriptor.digest} now stands beside ${subject}, but its in-toto statement still names ${entry.subject}: make it anew where it is checked`,
-        );
-      }
-    }
-    await sink.putBytes(rewritten.bytes);
-    manifest = rewritten.descriptor;
-    if (index.descriptor) moved.set(index.descriptor.digest, manifest);
+  const referrers: ReferrerResult[] = [];
+  const dropped = new Set<Digest>();
+  for (const entry of droppedWith(index.entries)) {
+    dropped.add(entry.descriptor.digest);
+    warnings.push(droppedText(entry));
   }
-  const referrers = await carryReferrers(index, sink, moved, kept);
-  for (const { digest, artifactType, subject, copiedAs, because } of referrers.results) {
+  for (const entry of index.entries) {
+    const { digest } = entry.descriptor;
+    if (entry.kind === 'image' || dropped.has(digest)) continue;
+    const carried = await carryEntry(index, entry, moves, sink);
+    if (entry.kind === 'kept') {
+      warnings.push(`${formatPlatform(entry.platform)} ${digest} is kept as it is: ${entry.because}`);
+    } else if (entry.kind === 'attestation' && entry.subject && moved.has(entry.subject)) {
+      const subject = moved.get(entry.subject)!.digest;
+      const copiedAs = moved.get(digest)?.digest ?? digest;
+      attestations.push({ digest, copiedAs, subjectBefore: entry.subject, subject });
+      warnings.push(
+        `attestation ${digest} now stands beside ${subject}, but its in-toto statement still names ${entry.subject}: make it anew where it is checked`,
+      );
+    } else if (carried) {
+      referrers.push(carried);
+      if (carried.copiedAs === undefined) dropped.add(digest);
+    }
+  }
+  let manifest = platforms[0]?.result?.manifest ?? index.entries[0]!.descriptor;
+  if (!isSingle(index)) {
+    const same = moved.size === 0 && dropped.size === 0 ? documentsOf(index) : [];
+    for (const descriptor of same) {
+      await sink.putBytes(await index.readManifest(descriptor));
+      moves.kept.add(descriptor.digest);
+      manifest = descriptor;
+    }
+    if (same.length === 0) {
+      const rewritten = withManifests(index, moved, dropped);
+      for (const bytes of rewritten.bytes) await sink.putBytes(bytes);
+      manifest = rewritten.descriptor;
+      for (const [digest, descriptor] of rewritten.nested) note(moves, digest, descriptor);
+      if (index.descriptor) note(moves, index.descriptor.digest, manifest);
+    }
+  }
+  const beside = await carryReferrers(index, sink, moves);
+  referrers.push(...beside.results);
+  for (const { digest, artifactType, subject, copiedAs, because } of referrers) {
     if (copiedAs === undefined) {
       warnings.push(`${artifactType || 'artifact'} ${digest}, about ${subject}, was not copied: ${because}`);
     }
   }
-  await sink.commit(manifest, referrers.descriptors);
-  return {
-    reference: index.reference,
-    platforms,
-    manifest,
-    attestations,
-    referrers: referrers.results,
-    warnings,
-  };
+  await sink.commit(manifest, beside.descriptors);
+  return { reference: index.reference, platforms, kept: keptOf(index), manifest, attestations, referrers, warnings };
+}
+
+/** What was optimized already comes out as it was, and whatever is about it still holds. */
+function note({ moved, kept }: Moves, before: Digest, after: Descriptor): void {
+  if (before === after.digest) kept.add(before);
+  else moved.set(before, after);
+}
+
+/** The index documents, nested ones first; none when there are no such, or one is Docker's and becomes OCI's. */
+function documentsOf({ descriptor, document, nested }: ImageIndex): readonly Descriptor[] {
+  if (!descriptor || !document) return [];
+  const listed = [document, ...nested.values()].flatMap(({ manifests }) => manifests);
+  const inner = [...nested.keys()].map((digest) => listed.find((one) => one.digest === digest)!);
+  // A nested one is stored before what names it.
+  const all = [...inner.reverse(), descriptor];
+  return all.every(({ mediaType }) => mediaType === MEDIA.index) ? all : [];
+}
+
+function keptOf(index: ImageIndex): KeptResult[] {
+  return index.entries.flatMap((entry) => {
+    if (entry.kind !== 'kept') return [];
+    const { descriptor, platform, because } = entry;
+    return [{ platform: formatPlatform(platform), digest: descriptor.digest, because }];
+  });
+}
+
+/** Entries that the new index cannot have: what is not stored, and attestations about that. */
+function droppedWith(entries: readonly IndexEntry[]): IndexEntry[] {
+  const absent = new Set(entries.filter((entry) => entry.kind === 'absent').map((entry) => entry.descriptor.digest));
+  return entries.filter(
+    (entry) => entry.kind === 'absent' || (entry.kind === 'attestation' && absent.has(entry.subject!)),
+  );
+}
+
+/** One line for a platform that has little of what was read on the other one. */
+function coverageWarning({ platform, coverage }: PlatformResult): string[] {
+  if (!coverage || coverage.wanted === 0 || coverage.found * 2 >= coverage.wanted) return [];
+  const { found, wanted } = coverage;
+  if (found === 0) return [`${platform} has none of the ${wanted} hot files: nothing is prefetched there`];
+  return [`${platform} has only ${found} of the ${wanted} hot files: profile it by itself`];
 }
 
 function droppedText({ kind, descriptor }: IndexEntry): string {

@@ -4,18 +4,18 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { PROFILE_SCHEMA, type Profile, type ProfileFile } from '../../src/analyze/types.js';
+import type { Profile } from '../../src/analyze/types.js';
 import { openIndex } from '../../src/image/open-index.js';
 import type { Descriptor, Index, Manifest } from '../../src/image/types.js';
 import type { OptimizeIndexResult } from '../../src/rewrite/optimize-index.js';
 import type { IndexReport } from '../../src/rewrite/verify-index.js';
 import { makeTempDir } from '../../src/temp.js';
-import { BLANK_RUN } from '../analyze/support.js';
 import { type BuiltIndex, buildIndex, IN_TOTO, putReferrer } from '../support/index-layout.js';
 import { buildLayout } from '../support/layout.js';
 import { dir, file, symlink, tarOf } from '../support/tar.js';
 import { lacking } from '../support/tools.js';
 import { documentOf, expectCli } from './cli.js';
+import { handProfile } from './hand-profile.js';
 
 const temp = makeTempDir(undefined, 'hl-e2e-index');
 const cwd = temp.path;
@@ -63,43 +63,12 @@ before(() => {
 });
 
 function profile(): Profile {
-  const flat = (value: number) => ({ median: value, mad: 0, min: value, max: value });
-  const read = (path: string, layer: number, size: number, first: number): ProfileFile => ({
-    path,
-    type: 'reg',
-    layer,
-    size,
-    seenIn: 1,
-    openedIn: 1,
-    probability: { estimate: 1, low: 0.206549, high: 1 },
-    firstAccess: flat(first),
-    bytesRead: flat(size),
-    reads: 1,
-    ranges: [[0, size, 1]],
-    comms: ['python'],
-  });
-  return {
-    schemaVersion: PROFILE_SCHEMA,
-    tool: 'test 1.0.0',
-    image: { reference: built.reference, digest: built.images[0]!.manifest.digest, files: 6, bytes: 70_000 },
-    platform: AMD,
-    workload: { args: ['/app/main.py'], user: 'root', cwd: '/' },
-    precision: 'exact',
-    until: ['exit'],
-    complete: true,
-    runs: [{ ...BLANK_RUN, events: 9, endedAt: 9_000, filesRead: 4, bytesRead: 100 }],
-    agreement: { runs: 0, files: 1, bytes: 1 },
-    outliers: [],
-    modes: [],
-    advice: { undecided: 0, moreRuns: 0, settles: 0 },
-    files: [
-      read('/app/_speed.cpython-311-x86_64-linux-gnu.so', 1, 22, 4),
-      read('/app/main.py', 1, 8, 3),
-      read('/usr/lib/x86_64-linux-gnu/libc.so.6', 0, 14_400, 2),
-      read('/usr/lib64/ld-linux-x86-64.so.2', 0, 26, 1),
-    ],
-    misses: { total: 0, directories: [] },
-  };
+  return handProfile({ reference: built.reference, digest: built.images[0]!.manifest.digest }, AMD, [
+    ['/usr/lib64/ld-linux-x86-64.so.2', 0, 26],
+    ['/usr/lib/x86_64-linux-gnu/libc.so.6', 0, 14_400],
+    ['/app/main.py', 1, 8],
+    ['/app/_speed.cpython-311-x86_64-linux-gnu.so', 1, 22],
+  ]);
 }
 
 describe('an index stays an index', () => {
@@ -152,7 +121,7 @@ describe('an index stays an index', () => {
 
   test('an SBOM follows the image, a signature over the old digest does not, one over what is unchanged does', async () => {
     await using index = await openIndex(`oci:${at('hot')}:v1`);
-    const found = index.referrers.map((r) => [r.artifactType, r.subject]);
+    const found = (await index.referrers()).map((r) => [r.artifactType, r.subject]);
     assert.deepEqual(
       found.sort(),
       [
@@ -160,7 +129,7 @@ describe('an index stays an index', () => {
         ['application/vnd.dev.cosign.artifact.sig.v1+json', built.attestations[0]!.digest],
       ].sort(),
     );
-    assert.ok(!index.referrers.some((r) => r.descriptor.digest === sbom.digest));
+    assert.ok(!(await index.referrers()).some((r) => r.descriptor.digest === sbom.digest));
     const run = await expectCli(0, ['optimize', built.reference, 'oci:again:v1', '--no-profile'], { cwd });
     assert.match(run.stderr, new RegExp(`cosign\\S* ${signature.digest}.*was not copied.*no longer verify`));
     assert.match(

@@ -87,7 +87,8 @@ test('--platform chooses from an index; profiling needs this machine, optimizing
     layers: [...sampleLayers().slice(0, 1), tarOf(file('only-here', 'x'))],
     platform: { os: 'linux', architecture: foreign },
   });
-  const own = documentOf<ImageInspection>(await expectCli(0, ['inspect', 'oci:multi', '--json'], { cwd }));
+  const whole = await expectCli(0, ['inspect', 'oci:multi', '--json'], { cwd });
+  const { image: own } = documentOf<{ image: ImageInspection }>(whole);
   assert.deepEqual([own.platform.architecture, own.layers.length], [HOST_ARCHITECTURE, 3]);
   const platform = ['--platform', `linux/${foreign}`];
   const other = documentOf<ImageInspection>(

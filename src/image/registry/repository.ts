@@ -12,6 +12,7 @@ import { type BlobPiece, type BlobPlace, downloadBlob, readBlobPiece } from './d
 import { findEndpoint } from './endpoint.js';
 import { type Answer, discard, makeExchange } from './exchange.js';
 import { makePieceReader, type PieceReader } from './pieces.js';
+import { listReferrers } from './referrers-api.js';
 import { connectionError, malformed, one } from './registry-error.js';
 import { retrying } from './retry.js';
 import type { RegistryOptions } from './settings.js';
@@ -31,9 +32,15 @@ export interface Repository {
   readonly name: string;
   /** A manifest or index, checked against the digest when it was asked for by one. @throws HL_ERR_NOT_FOUND, HL_ERR_DIGEST, HL_ERR_LIMIT */
   getManifest(reference: string): Promise<StoredManifest>;
-  hasManifest(digest: Digest): Promise<boolean>;
-  /** Stores a manifest or index, by its digest or under a tag. */
-  putManifest(reference: string, bytes: Uint8Array, mediaType: string): Promise<void>;
+  /** @param reference digest or tag */
+  hasManifest(reference: string): Promise<boolean>;
+  /**
+   * Stores a manifest or index, by its digest or under a tag.
+   * @returns whether the registry noted what it is about (`OCI-Subject`); else the list under the subject's tag is ours to keep
+   */
+  putManifest(reference: string, bytes: Uint8Array, mediaType: string): Promise<{ readonly subjectNoted: boolean }>;
+  /** What the referrers API lists; undefined: this registry has no such API. @throws HL_ERR_LIMIT, HL_ERR_IMAGE */
+  listReferrers(subject: Digest): Promise<readonly Descriptor[] | undefined>;
   hasBlob(digest: Digest, size: number): Promise<boolean>;
   /** Resumed after breaks; fails with HL_ERR_DIGEST when size or digest are not the descriptor's. */
   openBlob(descriptor: Descriptor): Readable;
@@ -114,6 +121,7 @@ export async function openRepository(
     };
   }
 
+  /** Capped. */
   async function readManifestBody(answer: Answer, doing: string): Promise<Buffer> {
     const parts: Buffer[] = [];
     let size = 0;
@@ -141,14 +149,14 @@ export async function openRepository(
     host,
     name,
     getManifest: (reference) => retrying(options, () => fetchManifest(reference)),
-    async hasManifest(digest) {
+    async hasManifest(reference) {
       const answer = await transport.call({
         method: 'HEAD',
-        url: manifestUrl(digest),
+        url: manifestUrl(reference),
         headers: { accept: ACCEPT },
         scopes,
         expect: [200, 404],
-        doing: `ask ${where} for manifest ${digest}`,
+        doing: `ask ${where} for ${describe(reference)}`,
       });
       await discard(answer);
       return answer.status === 200;
@@ -168,7 +176,9 @@ export async function openRepository(
       const stored = one(answer.headers['docker-content-digest']);
       if (stored?.startsWith('sha256:') && stored !== sha256(bytes))
         throw malformed(answer, doing, `stored other bytes: ${stored.slice(0, 80)}, expected ${sha256(bytes)}`);
+      return { subjectNoted: one(answer.headers['oci-subject']) !== undefined };
     },
+    listReferrers: (subject) => listReferrers(place, subject, readManifestBody),
     hasBlob: (digest, size) => hasBlob(place, digest, size),
     openBlob: (descriptor) =>
       verified(downloadBlob(place, descriptor), descriptor, `${where}: blob ${descriptor.digest}`),

@@ -8,15 +8,19 @@ import { Readable } from 'node:stream';
 import { HotlayerError } from '../../errors.js';
 import { makeTempDir } from '../../temp.js';
 import { MIB } from '../../units.js';
-import { type Digest, isDigest } from '../digest.js';
-import { INDEX_TYPES, MANIFEST_TYPES, MAX_MANIFEST_BYTES, parseIndex, parseObject } from '../documents.js';
+import type { Digest } from '../digest.js';
+import { blobsOf, INDEX_TYPES, MANIFEST_TYPES, MAX_MANIFEST_BYTES, parseIndex } from '../documents.js';
 import { fileError, streamOf } from '../files.js';
 import { blobPath } from '../layout.js';
+import { isForeign } from '../media.js';
+import { statedIn } from '../referrers.js';
 import { formatRegistryName, type RegistryName } from '../registry-name.js';
+import { REF_NAME } from '../select.js';
 import { makeStaging } from '../staging.js';
 import type { Descriptor, ImageSink } from '../types.js';
 import { verified } from '../verify.js';
 import { makeLimit } from './limit.js';
+import { noteReferrer } from './referrers-api.js';
 import { openRepository } from './repository.js';
 import { DEFAULT_PARALLEL, type RegistryOptions } from './settings.js';
 import type { BlobSource } from './upload.js';
@@ -96,7 +100,7 @@ export async function openRegistrySink(name: RegistryName, options: RegistrySink
     if (under) await under;
     else if (staging.blobs.has(digest)) await startStaged(digest, size);
     // The content of foreign layers is elsewhere on purpose.
-    else if (/nondistributable|foreign/.test(mediaType) && (descriptor.urls?.length ?? 0) > 0) return;
+    else if (isForeign(mediaType)) return;
     else if (!(await limit.run(() => repository.hasBlob(digest, size)))) throw notWritten(descriptor, what);
   }
 
@@ -106,16 +110,26 @@ export async function openRegistrySink(name: RegistryName, options: RegistrySink
     if (!bytes) {
       if (reference === descriptor.digest) return;
       const stored = await repository.getManifest(descriptor.digest);
-      return repository.putManifest(reference, stored.bytes, descriptor.mediaType);
+      await put(reference, stored.bytes, descriptor);
+      return;
     }
     const { digest, mediaType } = descriptor;
     if (INDEX_TYPES.includes(mediaType)) {
       for (const inner of parseIndex(bytes, `index ${digest}`, mediaType).manifests) await push(inner, inner.digest);
     } else if (MANIFEST_TYPES.includes(mediaType)) {
-      const blobs = namedBlobs(bytes, descriptor);
+      const blobs = blobsOf(bytes, `manifest ${digest}`, mediaType);
       await Promise.all(blobs.map((blob, i) => requireBlob(blob, i === 0 ? 'config' : `layer ${i - 1}`)));
     }
-    await repository.putManifest(reference, bytes, mediaType);
+    await put(reference, bytes, descriptor);
+  }
+
+  async function put(reference: string, bytes: Buffer, descriptor: Descriptor): Promise<void> {
+    const { subjectNoted } = await repository.putManifest(reference, bytes, descriptor.mediaType);
+    const { subject, artifactType } = statedIn(bytes, `manifest ${descriptor.digest}`);
+    if (subject === undefined || subjectNoted) return;
+    const { mediaType, digest, size, annotations: { [REF_NAME]: _, ...annotations } = {} } = descriptor;
+    const more = Object.keys(annotations).length > 0 ? { annotations } : {};
+    await noteReferrer(repository, subject, { mediaType, digest, size, artifactType, ...more });
   }
 
   return {
@@ -154,8 +168,9 @@ export async function openRegistrySink(name: RegistryName, options: RegistrySink
           { hint: 'name the target by tag' },
         );
       }
+      // First: what they are about need not be there yet, and the image's own tag is moved last of all.
+      for (const referrer of referrers) await push(referrer, referrer.annotations?.[REF_NAME] ?? referrer.digest);
       await push(manifest, name.tag ?? manifest.digest);
-      for (const referrer of referrers) await push(referrer, referrer.digest);
       state = 'committed';
       await release();
     },
@@ -172,19 +187,6 @@ export async function openRegistrySink(name: RegistryName, options: RegistrySink
     await repository.close();
     temp.remove();
   }
-}
-
-/** Config and layers. Any manifest will do: signatures and attestations, whose config is none of an image, come along too. */
-function namedBlobs(bytes: Buffer, { digest }: Descriptor): Descriptor[] {
-  const { config, layers } = parseObject(bytes, `manifest ${digest}`) as { config?: unknown; layers?: unknown };
-  const all = [config, ...(Array.isArray(layers) ? layers : [])] as (Partial<Descriptor> | undefined)[];
-  return all.map((blob, i) => {
-    if (isDigest(blob?.digest) && Number.isSafeInteger(blob.size)) return { mediaType: '', ...blob } as Descriptor;
-    throw new HotlayerError(
-      'HL_ERR_IMAGE',
-      `manifest ${digest}: ${i === 0 ? 'config' : `layers[${i - 1}]`} is not a descriptor`,
-    );
-  });
 }
 
 /** Bytes [start, end) of a stream that cannot begin elsewhere; it is read to its end, where it is verified. */

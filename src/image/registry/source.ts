@@ -7,6 +7,7 @@ import { formatRegistryName, type RegistryName } from '../registry-name.js';
 import type { Descriptor } from '../types.js';
 import type { BlobPiece } from './download.js';
 import { makeLimit } from './limit.js';
+import { referrersIn } from './referrers-api.js';
 import { RegistryError } from './registry-error.js';
 import { openRepository } from './repository.js';
 import { DEFAULT_PARALLEL, type RegistryOptions } from './settings.js';
@@ -77,6 +78,7 @@ export async function openRegistryFiles(name: RegistryName, options: RegistryOpt
       async pathOf() {
         return undefined;
       },
+      referrers: (subject) => limit.run(() => referrersIn(repository, subject)),
       close: () => repository.close(),
     };
   } catch (error) {
