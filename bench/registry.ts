@@ -47,7 +47,7 @@ say(`making an image of ${values.size} …`);
 const image = await makeLargeImage(`oci:${join(temp.path, 'image')}:1`, parseSize(values.size));
 const costs: Costs = { pull: { skopeo: [], hotlayer: [] }, push: { skopeo: [], hotlayer: [] } };
 await using shelf = await Registry.start(join(temp.path, 'shelf'));
-shelf.push(image.reference, `${REPOSITORY}:1`);
+await shelf.push(image.reference, `${REPOSITORY}:1`);
 for (let round = 0; round < rounds; round++) {
   // Who goes first changes, so that neither always finds what the other has left in the caches.
   const order = round % 2 === 0 ? TOOLS : [...TOOLS].reverse();

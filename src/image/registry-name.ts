@@ -22,6 +22,7 @@ const MAX_REPOSITORY = 255;
 
 /** @throws HL_ERR_USAGE */
 export function parseRegistryName(text: string): RegistryName {
+  refuseCredentials(text);
   const bad = (why: string) =>
     new HotlayerError('HL_ERR_USAGE', `"${text}" is not an image name: ${why}`, {
       hint: 'names look like registry.example/team/app:1.0, or oci:DIR:TAG for a layout on disk',
@@ -55,6 +56,15 @@ export function parseRegistryName(text: string): RegistryName {
   if (!REPOSITORY.test(rest) || rest.length > MAX_REPOSITORY) throw bad(`"${rest}" is not a repository`);
   if (tag === undefined && digest === undefined) tag = 'latest';
   return { host, repository: rest, ...(tag === undefined ? {} : { tag }), ...(digest === undefined ? {} : { digest }) };
+}
+
+/** `user:password@host/…` and `https://token@host/…`: nobody's name for an image, and not to be shown. @throws HL_ERR_USAGE */
+function refuseCredentials(text: string): void {
+  const [, scheme = '', before = '', after = ''] = /^([a-z]+:\/\/)?(.*)@(?!sha\d+:)(.*)$/is.exec(text) ?? [];
+  if (!before.includes(':') && !(before !== '' && after.includes('/'))) return;
+  throw new HotlayerError('HL_ERR_USAGE', `"${scheme}***@${after}" is not an image name: it holds a user or password`, {
+    hint: 'log in with docker login, podman login or skopeo login; a digest is written NAME@sha256:…',
+  });
 }
 
 /** With host, repository and tag written out. */

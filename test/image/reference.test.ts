@@ -82,3 +82,26 @@ test('names in registries', () => {
     assert.throws(() => parseRegistryName(bad), refused('HL_ERR_USAGE'), bad);
   }
 });
+
+test('a password in a name is refused, and not repeated', () => {
+  for (const text of [
+    'user:hunter2@host.example/app:1',
+    'https://user:hunter2@host.example/app',
+    'docker://hunter2@host.example/app:1',
+    `user:hun@ter2@host.example:5000/app@${D}`,
+    'docker-archive:f:user:hunter2@host.example/app:1',
+    'app:hunter2@latest',
+  ]) {
+    assert.throws(
+      () => parseReference(text, nothing),
+      (error: Error) =>
+        refused('HL_ERR_USAGE', 'user or password', 'docker login')(error) && !/hun|ter2/.test(error.stack!),
+      text,
+    );
+  }
+  assert.throws(
+    () => parseReference('app@latest', nothing),
+    refused('HL_ERR_USAGE', '"latest" is not a sha256 digest'),
+  );
+  assert.throws(() => parseReference('host.example/app:1@sha256:12', nothing), refused('HL_ERR_USAGE', 'sha256:12'));
+});
