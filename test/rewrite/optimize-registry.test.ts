@@ -83,6 +83,44 @@ test('an index in a registry becomes one in the registry; skopeo copies it, and 
   assert.equal((await optimizeAll(reference, other)).manifest!.digest, result.manifest!.digest);
 });
 
+test('zstd layers and Docker manifest lists, as skopeo writes them, become OCI indexes of eStargz', {
+  skip,
+}, async (t) => {
+  const registry = await startRegistry(t);
+  const dir = join(testDir(t), 'in');
+  const rows: [string, string[], RegExp, RegExp][] = [
+    ['zstd', ['--dest-compress-format', 'zstd'], /oci\.image\.index/, /tar\+zstd$/],
+    ['docker', ['--format', 'v2s2'], /docker\.distribution\.manifest\.list/, /docker\.image\.rootfs\.diff/],
+  ];
+  for (const [tag, flags, indexType, layerType] of rows) {
+    const platforms = [AMD, ARM].map((platform) => ({
+      platform,
+      // Content of its own: skopeo would take the other row's blob for it.
+      layers: [tarOf(file(tag, platform.architecture.repeat(3_000)))],
+      attested: false,
+      // Plain: skopeo compresses what is not compressed.
+      gzip: false,
+    }));
+    const { reference } = buildIndex(join(dir, tag), platforms);
+    const name = `${registry.host}/team/${tag}`;
+    skopeo('copy', '-q', '--all', '--dest-tls-verify=false', ...flags, reference, `docker://${name}:1`);
+    const before = await get<Index>(name, ':1');
+    assert.match(before.mediaType!, indexType);
+    const old = await get<Manifest>(name, `@${before.manifests[0]!.digest}`);
+    assert.match(old.layers[0]!.mediaType, layerType);
+    await optimizeAll(`${name}:1`, `${name}:1-hot`);
+    const made = await get<Index>(name, ':1-hot');
+    assert.equal(made.mediaType, MEDIA.index);
+    for (const { digest, mediaType } of made.manifests) {
+      const { mediaType: own, config, layers } = await get<Manifest>(name, `@${digest}`);
+      assert.deepEqual([mediaType, own, config.mediaType], [MEDIA.manifest, MEDIA.manifest, MEDIA.config]);
+      assert.equal(layers[0]!.mediaType, MEDIA.layerGzip);
+      assert.match(layers[0]!.annotations!['containerd.io/snapshot/stargz/toc.digest']!, /^sha256:/);
+    }
+    assert.ok((await verifyAll(`${name}:1`, `${name}:1-hot`)).ok);
+  }
+});
+
 test('without the referrers API: lists under tags are read, and kept for what follows', { skip }, async (t) => {
   const registry = await startRegistry(t);
   const { name, dir, images, index } = pushed(t, registry.host);
