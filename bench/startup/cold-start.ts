@@ -1,12 +1,11 @@
 // One measurement: a client that has nothing pulls an image through the network and runs it until it is ready.
 import { execFileSync } from 'node:child_process';
-import { loadavg } from 'node:os';
 import { join } from 'node:path';
 import { makeTempDir } from '../../src/temp.js';
 import { LazyClient, type Snapshotter } from '../../test/support/lab/client.js';
 import type { Exchange } from '../../test/support/lab/exchanges.js';
 import type { ThrottlingProxy } from '../../test/support/lab/proxy.js';
-import { CpuMeter, descendantPids } from '../support/cpu.js';
+import { CpuMeter, descendantPids, NeighbourMeter } from '../support/cpu.js';
 import { type ReadyRule, requireFree, whenReady } from '../support/watch.js';
 import type { Made } from './variants.js';
 import type { Workshop } from './workshop.js';
@@ -25,8 +24,8 @@ export interface ColdStart {
   readonly prefetched: number | null;
   /** CPU of containerd, the snapshotter, the tools and the container, ms. */
   readonly cpuMs: number;
-  /** The machine's load average of the last minute, before. */
-  readonly load: number;
+  /** CPU of everything else on the machine meanwhile, ms: how quiet it was. */
+  readonly neighboursMs: number;
 }
 
 export interface Recorded {
@@ -49,7 +48,6 @@ export async function coldStart(
   await workshop.warm(made.repository, made.tag);
   // What earlier runs wrote must not be written to the disk while the clock runs.
   execFileSync('sync');
-  const load = Math.round(loadavg()[0]! * 100) / 100;
   const bystanders = descendantPids();
   using temp = makeTempDir(undefined, 'hotlayer-cold');
   // The client as it comes: with background fetch, which begins after five seconds in which nothing was asked for.
@@ -57,6 +55,7 @@ export async function coldStart(
   await requireFree(ready);
   const reference = `${proxy.host}/${made.repository}:${made.tag}`;
   const cpu = new CpuMeter(bystanders);
+  const neighbours = new NeighbourMeter();
   proxy.reset();
 
   const began = performance.now();
@@ -66,6 +65,7 @@ export async function coldStart(
   const { down, requests, connections } = proxy.traffic();
   const exchanges = proxy.exchanges();
   const cpuMs = cpu.read();
+  const neighboursMs = neighbours.read();
 
   const lazy = snapshotter === 'stargz';
   const log = client.log();
@@ -84,7 +84,7 @@ export async function coldStart(
       onDemand: lazy ? sum(await client.onDemandFetches()) : null,
       prefetched: lazy ? sum(log.prefetched) : null,
       cpuMs,
-      load,
+      neighboursMs,
     },
     exchanges: exchanges.map((exchange) => ({
       ...exchange,

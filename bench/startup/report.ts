@@ -1,6 +1,6 @@
 // The results as Markdown.
 import { type Machine, machineLine, markdownTable } from '../support/report.js';
-import type { Ratio, Summary } from '../support/statistics.js';
+import { type Ratio, type Summary, summarize } from '../support/statistics.js';
 import type { Workload } from './images.js';
 import type { Case, Mean, VariantResult } from './results.js';
 import type { Made, Variant } from './variants.js';
@@ -52,7 +52,7 @@ defaults and its own record of the same workload, whose page or port is asked fo
 Times are medians with the 95 % interval of the median (percentile bootstrap; of so few rounds it is close to the range). Ratios are of medians, their intervals from resampled rounds; of
 means, from resampled rounds of each image. "On demand": chunks that the container asked for before the client had them. CPU: containerd, snapshotter, tools and
 container, until ready.${workloads.some((w) => w.extra) ? ' Images marked * are not in the geometric means.' : ''}\n`,
-    `**Machine.** ${machineLine(input.machine)}`,
+    `**Machine.** ${machineLine(input.machine)} ${quiet(input)}`,
   ].join('\n')}\n`;
 }
 
@@ -124,6 +124,18 @@ function imageTable({ workloads, variants, made }: ReportInput): string {
     }),
   ]);
   return `${markdownTable(['image', 'what', 'ready', ...variants.map((v) => `${v.title}: MB`)], rows)}\n`;
+}
+
+/** How much of the machine others used while the clocks ran. */
+function quiet({ cases, machine }: ReportInput): string {
+  const shares = cases.flatMap(({ variants }) =>
+    variants.flatMap(({ measures: { neighboursMs, readyMs } }) =>
+      (neighboursMs?.values ?? []).map((ms, i) => ms / (readyMs!.values[i]! * machine.cores)),
+    ),
+  );
+  if (shares.length === 0) return '';
+  const { median, max } = summarize(shares);
+  return `Other programs used ${Math.round(median * 100)} % of it in the median of all measurements, at most ${Math.round(max * 100)} %.`;
 }
 
 function find(one: Case, name: string): VariantResult | undefined {

@@ -15,7 +15,16 @@ export interface Measurement extends ColdStart {
   readonly at: string;
 }
 
-export const MEASURES = ['readyMs', 'pullMs', 'bytes', 'requests', 'onDemand', 'prefetched', 'cpuMs'] as const;
+export const MEASURES = [
+  'readyMs',
+  'pullMs',
+  'bytes',
+  'requests',
+  'onDemand',
+  'prefetched',
+  'cpuMs',
+  'neighboursMs',
+] as const;
 export type Measure = (typeof MEASURES)[number];
 
 export interface VariantResult {

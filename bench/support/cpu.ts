@@ -36,6 +36,25 @@ export class CpuMeter {
   }
 }
 
+/** What the machine did beside this process and all that it has started. */
+export class NeighbourMeter {
+  private readonly family = new CpuMeter();
+  private readonly own = process.cpuUsage();
+  private readonly busy = machineBusyMs();
+
+  /** CPU ms since the start, of all processors together; what ran at low priority included. */
+  read(): number {
+    const { user, system } = process.cpuUsage(this.own);
+    return Math.max(0, Math.round(machineBusyMs() - this.busy - this.family.read() - (user + system) / 1000));
+  }
+}
+
+/** proc(5), /proc/stat: user, nice, system, idle, iowait, irq, softirq, steal. */
+function machineBusyMs(): number {
+  const fields = readFileSync('/proc/stat', 'latin1').split('\n', 1)[0]!.split(/ +/).slice(1).map(Number);
+  return [0, 1, 2, 5, 6].reduce((sum, i) => sum + fields[i]! * TICK_MS, 0);
+}
+
 /** Pids of all that descends from this process now. */
 export function descendantPids(): ReadonlySet<number> {
   return new Set(descendants(readStats(), new Set()).map(([pid]) => pid));

@@ -25,7 +25,7 @@ function measured(image: string, variant: string, readyMs: readonly number[], on
   const lazy = variant !== 'full';
   return readyMs.map((ms, round) => ({
     ...{ image, network: 'loopback', variant, round, digest: `${image}-${variant}`, at: '2026-01-01T00:00:00Z' },
-    ...{ readyMs: ms, pullMs: ms / 2, bytes: 1e6, requests: 7, connections: 2, cpuMs: 500, load: 0.1 },
+    ...{ readyMs: ms, pullMs: ms / 2, bytes: 1e6, requests: 7, connections: 2, cpuMs: 500, neighboursMs: 50 },
     ...{ onDemand: lazy ? onDemand : null, prefetched: lazy ? 4e5 : null },
   }));
 }
@@ -127,6 +127,8 @@ test('the report has all cases, the means and the verdict', () => {
   assert.match(text, /\| geometric mean \|.*\*\*0\.71 \(0\.71–0\.71\)\*\*/);
   assert.match(text, /\| java \* \|/);
   assert.match(text, /This holds in all 3 cases/);
+  // 50 ms of two processors in 100 … 920 ms.
+  assert.match(text, /Other programs used 11 % of it in the median of all measurements, at most 25 %/);
   assert.match(text, /\| python \| .* \| the line “ready” \| 5\.0 \|/);
   assert.match(render({ ...input, shortcomings: ['a: b'] }), /does not hold here:\n\n- a: b/);
 });

@@ -5,9 +5,10 @@ import { once } from 'node:events';
 import { appendFileSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { CpuMeter, descendantPids } from '../../bench/support/cpu.js';
+import { CpuMeter, descendantPids, NeighbourMeter } from '../../bench/support/cpu.js';
 import { Journal } from '../../bench/support/journal.js';
 import { geometricMeanRatio, ratioOf, summarize } from '../../bench/support/statistics.js';
 import { requireFree, whenReady } from '../../bench/support/watch.js';
@@ -63,6 +64,7 @@ test('CPU time of a child and of what it leaves to its shell', async () => {
   const bystander = spawn('sh', ['-c', 'while :; do :; done']);
   try {
     const meter = new CpuMeter(descendantPids());
+    const neighbours = new NeighbourMeter();
     const began = performance.now();
     const busy = 'i=0; while [ $i -lt 400000 ]; do i=$((i+1)); done; echo done';
     const child = spawn('sh', ['-c', `sh -c '${busy}'; exec sleep 9`]);
@@ -73,6 +75,9 @@ test('CPU time of a child and of what it leaves to its shell', async () => {
     const after = meter.read();
     const elapsed = performance.now() - began;
     assert.ok(ms >= 20 && ms <= elapsed + 20, `${ms} ms of ${elapsed}`);
+    const others = neighbours.read();
+    const most = availableParallelism() * (performance.now() - began + 50) - ms;
+    assert.ok(others <= most, `${others} ms of at most ${most}`);
     assert.ok(Math.abs(after - ms) <= 20, `${ms} ms while it lived, ${after} ms when it had ended`);
   } finally {
     bystander.kill('SIGKILL');
