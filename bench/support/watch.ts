@@ -1,7 +1,7 @@
 // When is a workload ready? Seen from outside, on this process's clock: its output, a port, a page.
 import type { ChildProcess } from 'node:child_process';
-import { get } from 'node:http';
-import { connect } from 'node:net';
+import { type ClientRequest, get } from 'node:http';
+import { connect, type Socket } from 'node:net';
 
 export type PortRule = { readonly kind: 'tcp' | 'http'; readonly port: number };
 export type ReadyRule = PortRule | { readonly kind: 'line'; readonly text: string };
@@ -49,24 +49,36 @@ export async function answered(rule: PortRule, signal: AbortSignal): Promise<num
 
 function connects(port: number, signal: AbortSignal): Promise<boolean> {
   return new Promise((resolve) => {
-    const socket = connect({ port, host: '127.0.0.1', signal });
+    const socket = connect({ port, host: '127.0.0.1' });
     socket.once('connect', () => {
       resolve(true);
       socket.destroy();
     });
     socket.once('error', () => resolve(false));
+    until(socket, signal, () => resolve(false));
   });
 }
 
 /** The whole page, with status 200. */
 function serves(port: number, signal: AbortSignal): Promise<boolean> {
   return new Promise((resolve) => {
-    const asked = get({ port, host: '127.0.0.1', agent: false, signal }, (answer) => {
+    const asked = get({ port, host: '127.0.0.1', agent: false }, (answer) => {
       answer.resume();
       answer.once('end', () => resolve(answer.statusCode === 200));
       answer.once('error', () => resolve(false));
     });
     asked.once('error', () => resolve(false));
+    until(asked, signal, () => resolve(false));
+  });
+}
+
+/** Ends a try when the signal says stop. The listener goes with the try: there are hundreds of them a second. */
+function until(attempt: ClientRequest | Socket, signal: AbortSignal, closed: () => void): void {
+  const stop = () => void attempt.destroy();
+  signal.addEventListener('abort', stop, { once: true });
+  attempt.once('close', () => {
+    signal.removeEventListener('abort', stop);
+    closed();
   });
 }
 

@@ -118,7 +118,9 @@ async function baseTar(images: string, work: string): Promise<string> {
 async function script(work: string, text: string, args: readonly string[]): Promise<void> {
   // Not without the machine's /run: /etc/resolv.conf may be a link into it.
   await using capsule = await Capsule.open(work, 'machine');
-  await capsule.output(['sh', '-c', text, 'sh', ...args], { env: proxies(), timeout: BUILD_TIMEOUT });
+  // The capsule's own TMPDIR and HOME are not there in the image's root, where packages are configured.
+  const env = { TMPDIR: '/tmp', HOME: '/root', ...proxies() };
+  await capsule.output(['sh', '-c', text, 'sh', ...args], { env, timeout: BUILD_TIMEOUT });
 }
 
 /** How this machine's programs reach the network, where that is said in the environment. */
