@@ -116,17 +116,23 @@ export function makeStaging(temp: TempDir, fsync: boolean): Staging {
       if (blobs.has(descriptor.digest)) return;
       const writer = await begin();
       const source = openSource();
+      let writing = Promise.resolve();
       try {
         let size = 0;
         for await (const chunks of batches(source)) {
           size += chunks.reduce((sum, chunk) => sum + chunk.length, 0);
           if (size > descriptor.size) throw wrongSize(nameOf(descriptor), descriptor, 'more than that');
-          await writer.writeAll(chunks);
+          await writing;
+          // The next batch is gathered while this one is written.
+          writing = writer.writeAll(chunks);
+          writing.catch(() => {});
         }
+        await writing;
         // The digest that names the blob is the one that proves it: the bytes are hashed once.
         await writer.finish(descriptor);
       } finally {
         source.destroy();
+        await writing.catch(() => {});
         await writer.abort();
       }
     },
