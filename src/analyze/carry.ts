@@ -248,13 +248,13 @@ export function carryProfile(
 }
 
 function withoutLayer(file: ProfileFile, path: string): ProfileFile {
-  const { layer: _, ...rest } = file;
+  const { layer: _, package: __, ...rest } = file;
   return { ...rest, path };
 }
 
 /** The file as the other platform has it. A symlink in place of a file stays a wanted file: the plan follows it. */
 function asThere(file: ProfileFile, path: string, node: ViewNode): ProfileFile {
-  const { layer: _, ...rest } = file;
+  const { layer: _, package: __, ...rest } = file;
   const base = { ...rest, path, ...(node.layer === undefined ? {} : { layer: node.layer }) };
   if (file.type !== 'reg' || node.type !== 'reg' || node.size === file.size) return base;
   const { size } = node;

@@ -88,6 +88,7 @@ export function countFiles(
       type: file.type,
       ...(file.layer === undefined ? undefined : { layer: file.layer }),
       size: file.size,
+      ...(file.package === undefined ? undefined : { package: file.package }),
       seenIn: first.length,
       openedIn,
       probability: proportion(openedIn, replays.length, incomplete - openedIncomplete),

@@ -36,12 +36,14 @@ export class FileTable {
 
 /** They agree but for a directory that changed between the runs: then the largest stands for all. */
 function oneOf(a: RecordedFile, b: RecordedFile): RecordedFile {
-  if (a === b || (a.type === b.type && a.size === b.size && a.layer === b.layer)) return a;
+  const owner = [a.package, b.package].filter((name) => name !== undefined).sort()[0];
+  if (a.type === b.type && a.size === b.size && a.layer === b.layer && a.package === owner) return a;
   const layer = a.size === b.size ? Math.min(a.layer ?? 0, b.layer ?? 0) : (a.size > b.size ? a : b).layer;
   return {
     path: a.path,
     type: a.type === b.type ? a.type : 'other',
     ...(layer === undefined || (a.layer === undefined && b.layer === undefined) ? undefined : { layer }),
     size: Math.max(a.size, b.size),
+    ...(owner === undefined ? undefined : { package: owner }),
   };
 }

@@ -1,8 +1,12 @@
 // Traces → profile → ranking → plan, and the files that hold them.
 export { type Carried, type Coverage, carryProfile, counterparts } from './carry.js';
-export { mergeProfiles, runsOf } from './merge.js';
+export { proportion, rangeProbability, wilson } from './interval.js';
+export { type MergeOptions, mergeProfiles, runsOf } from './merge.js';
 export { type CostOptions, costPolicy } from './model/cost-policy.js';
 export { type Network, PRESETS, parseNetwork, ROBUST } from './model/network.js';
+export { type FileOwners, layerSteps, ownersInImage, ownersOf } from './packages/attribute.js';
+export { parsePurl, purlOf } from './packages/purl.js';
+export type { Package, PackageDatabase, PackageKind } from './packages/types.js';
 export {
   DEFAULT_CHUNK_SIZE,
   type PlanInput,
@@ -15,6 +19,19 @@ export { type Candidate, type Choice, type Policy, touchedFiles } from './policy
 export { buildProfile } from './profile.js';
 export { type ProfileOptions, type ProfileProgress, profileDirectory, profileImage } from './profile-image.js';
 export { rankFiles } from './rank.js';
+export type { RecordedFile, RecordedRun, RunOrigin } from './recorded-run.js';
+export {
+  type Access,
+  accessAt,
+  accessesOf,
+  MAX_REPLAY_ACCESSES,
+  REPLAY_OPS,
+  type Replay,
+  type ReplayOp,
+  type ReplayProcess,
+  replayOf,
+  type SavedReplay,
+} from './replay.js';
 export {
   checkPlace,
   formatSaved,

@@ -2,7 +2,7 @@
 // anew from all of them, so that merging is exact, associative and free of order, byte for byte; and idempotent, for a
 // run that is in two of the profiles counts once.
 import { HotlayerError } from '../errors.js';
-import { assembleProfile } from './profile.js';
+import { assembleProfile, type ImageFacts } from './profile.js';
 import { originOf, type RecordedRun } from './recorded-run.js';
 import { replayOf } from './replay.js';
 import type { Profile } from './types.js';
@@ -31,11 +31,26 @@ export function mergeProfiles(profiles: readonly Profile[], { anyWorkload = fals
   const ids = [...kept.keys()].sort();
   return assembleProfile(
     ids.flatMap((id) => kept.get(id)!),
-    {
-      files: Math.max(...profiles.map(({ image }) => image.files)),
-      bytes: Math.max(...profiles.map(({ image }) => image.bytes)),
-    },
+    factsOf(profiles.map(({ image }) => image)),
   );
+}
+
+/** Of one image they agree; a directory may have changed between the hosts, and not everybody looked for packages. */
+function factsOf(images: readonly Profile['image'][]): ImageFacts {
+  const least = <T>(values: readonly (T | undefined)[]): T | undefined =>
+    values
+      .filter((value) => value !== undefined)
+      .map((value) => JSON.stringify(value))
+      .sort()
+      .map((text) => JSON.parse(text) as T)[0];
+  const layers = least(images.map((image) => image.layers));
+  const databases = least(images.map((image) => image.databases));
+  return {
+    files: Math.max(...images.map(({ files }) => files)),
+    bytes: Math.max(...images.map(({ bytes }) => bytes)),
+    ...(layers === undefined ? undefined : { layers }),
+    ...(databases === undefined ? undefined : { databases }),
+  };
 }
 
 /** The runs that a profile was made from. @throws HL_ERR_DATA when it is damaged */

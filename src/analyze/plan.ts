@@ -13,6 +13,7 @@ import { CompressedSizes } from './model/compressed-sizes.js';
 import { costPolicy } from './model/cost-policy.js';
 import type { CompressedFile } from './model/file-cost.js';
 import type { Network } from './model/network.js';
+import { planPackages } from './packages/plan-packages.js';
 import { type Candidate, type Policy, touchedFiles } from './policy.js';
 import { rankFiles } from './rank.js';
 import { type LayerPlan, PLAN_SCHEMA, type Plan, type Profile, type RankedFile, type Ranking } from './types.js';
@@ -72,7 +73,7 @@ export function planImage(spooled: SpooledImage, options: PlanOptions = {}): Pla
   const { chunkSize = DEFAULT_CHUNK_SIZE } = options;
   const sizeOf = sizesIn(spooled);
   const policy = options.policy ?? costPolicy({ sizeOf, chunkSize, profile, networks, maxPrefetch });
-  return planLayers({
+  const plan = planLayers({
     image: { reference: image.reference, digest: image.descriptor.digest },
     layers: layers.map(({ layer, scan }, index) => ({
       index,
@@ -86,6 +87,8 @@ export function planImage(spooled: SpooledImage, options: PlanOptions = {}): Pla
     ...rest,
     policy,
   });
+  const packages = planPackages(plan, spooled, profile);
+  return packages.length === 0 ? plan : { ...plan, packages };
 }
 
 /** Foretold sizes of the image's files; each is looked at once. */

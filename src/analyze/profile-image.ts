@@ -9,10 +9,11 @@ import { makeTempDir } from '../temp.js';
 import { type RunOptions, type TraceSource, traceRun } from '../trace/run.js';
 import { copyTrace } from '../trace/trace-writer.js';
 import { countDirectory } from './count-directory.js';
-import { buildProfile } from './profile.js';
+import { attributeRuns, type FileOwners, layerSteps, ownersInImage, ownersOf } from './packages/attribute.js';
+import { buildProfile, type ImageFacts } from './profile.js';
 import type { RecordedRun } from './recorded-run.js';
 import { type Names, summarizeTrace } from './summarize.js';
-import { type TreeView, viewOfFs, viewOfTree } from './tree-view.js';
+import { viewOfFs, viewOfTree } from './tree-view.js';
 import type { Profile } from './types.js';
 
 export type ProfileProgress =
@@ -42,7 +43,13 @@ export function profileImage(spooled: SpooledImage, options: ProfileOptions): Pr
     fs: { kind: 'layers', layers: layers.map(({ fd, size }) => ({ fd, size })) },
   };
   const view = viewOfTree(tree);
-  return profileRuns(source, () => ({ names: view, totals: () => view.totals(), close() {} }), options);
+  const open = (): OpenTree => ({
+    names: view,
+    facts: () => ({ ...view.totals(), layers: layerSteps(image.config.history, layers.length) }),
+    owners: (paths) => ownersInImage(spooled, paths),
+    close() {},
+  });
+  return profileRuns(source, open, options);
 }
 
 /** The kernel's own trees: no files of a root file system, endless or slow to walk. */
@@ -59,14 +66,20 @@ export function profileDirectory(path: string, options: ProfileOptions): Promise
   const source: TraceSource = { image: { reference: `dir:${path}` }, fs: { kind: 'dir', path: root, exclude } };
   const open = (dir: string) => {
     const fs = new DirFs(root, { exclude: [...exclude, dir] });
-    return { names: viewOfFs(fs), totals: () => countDirectory(root, [...exclude, dir]), close: () => fs.close() };
+    return {
+      names: viewOfFs(fs),
+      facts: () => countDirectory(root, [...exclude, dir]),
+      owners: (paths: readonly string[]) => ownersOf(fs, paths),
+      close: () => fs.close(),
+    };
   };
   return profileRuns(source, open, options);
 }
 
 interface OpenTree {
   readonly names: Names;
-  totals(): Awaitable<ReturnType<TreeView['totals']>>;
+  facts(): Awaitable<ImageFacts>;
+  owners(paths: readonly string[]): FileOwners;
   close(): void;
 }
 type Awaitable<T> = T | Promise<T>;
@@ -103,8 +116,9 @@ async function profileRuns(
       }
       onProgress?.({ phase: 'end', run, runs, result: summaries.at(-1)!.run });
     }
-    const totals = await tree.totals();
-    return buildProfile(summaries, { totals: () => totals });
+    const facts = await tree.facts();
+    const { runs: owned, databases } = attributeRuns(summaries, (paths) => tree.owners(paths));
+    return buildProfile(owned, { totals: () => ({ ...facts, databases }) });
   } finally {
     tree.close();
   }

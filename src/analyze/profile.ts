@@ -6,17 +6,20 @@ import { TOOL } from '../trace/tool.js';
 import { assessRuns } from './assess.js';
 import { countFiles } from './count-files.js';
 import { FileTable } from './file-table.js';
+import { packageUses } from './packages/uses.js';
 import type { RecordedRun } from './recorded-run.js';
 import { renumberFiles, saveReplay } from './replay.js';
 import { spreadOf } from './statistics.js';
-import type { TreeView } from './tree-view.js';
 import { PROFILE_SCHEMA, type Profile, type ProfileRun } from './types.js';
+
+/** What a profile says of the image itself. */
+export type ImageFacts = Omit<Profile['image'], 'reference' | 'digest'>;
 
 /**
  * @param runs at least one; all of the same image, workload and precision
  * @throws HL_ERR_DATA when there is none or they do not belong together
  */
-export function buildProfile(runs: readonly RecordedRun[], tree: Pick<TreeView, 'totals'>): Profile {
+export function buildProfile(runs: readonly RecordedRun[], tree: { totals(): ImageFacts }): Profile {
   const first = runs[0];
   if (!first) throw new HotlayerError('HL_ERR_DATA', 'a profile needs at least one trace, found none');
   for (const [i, run] of runs.entries()) requireSame(first, run, i);
@@ -25,9 +28,8 @@ export function buildProfile(runs: readonly RecordedRun[], tree: Pick<TreeView, 
 
 /**
  * @param runs at least one, known to belong together; the profile lists them in this order
- * @param totals of the image: files and bytes
  */
-export function assembleProfile(runs: readonly RecordedRun[], totals: { files: number; bytes: number }): Profile {
+export function assembleProfile(runs: readonly RecordedRun[], totals: ImageFacts): Profile {
   const table = new FileTable(runs.map(({ files, replay }) => ({ files, used: replay.file })));
   const replays = runs.map(({ replay }, i) => renumberFiles(replay, table.numbers[i]!));
   const complete = runs.map(({ run }) => run.complete);
@@ -66,6 +68,7 @@ export function assembleProfile(runs: readonly RecordedRun[], totals: { files: n
       files,
     ),
     files,
+    ...(totals.databases === undefined ? undefined : { packages: packageUses(files) }),
     misses,
   };
 }

@@ -6,7 +6,7 @@ import type { TraceHeader } from '../trace/events.js';
 import { columnBytes, type Replay, renumberFiles } from './replay.js';
 import type { Profile, ProfileFile, ProfileRun } from './types.js';
 
-export type RecordedFile = Pick<ProfileFile, 'path' | 'type' | 'layer' | 'size'>;
+export type RecordedFile = Pick<ProfileFile, 'path' | 'type' | 'layer' | 'size' | 'package'>;
 
 /** What runs of one profile have in common. */
 export type RunOrigin = Pick<TraceHeader, 'image' | 'platform' | 'workload' | 'precision' | 'until'>;

@@ -115,6 +115,29 @@ const advice: Schema = object({
   settles: natural('undecided files that they are expected to decide'),
 });
 
+const purl: Schema = { type: 'string', pattern: '^pkg:(deb|apk|rpm|npm|pypi|gem)/.' };
+
+const database: Schema = object(
+  {
+    kind: { type: 'string', enum: ['deb', 'apk', 'rpm', 'npm', 'pypi', 'gem'] },
+    path: text,
+    packages: natural('packages it lists'),
+    notRead: { type: 'string', description: 'why it could not be read' },
+  },
+  ['notRead'],
+);
+
+const packageUse: Schema = object(
+  {
+    package: { ...purl, description: 'absent: files that no package owns' },
+    files: natural('regular files whose content was asked for'),
+    bytesRead: natural('distinct bytes read of them, medians added up'),
+    size: natural('of the whole files, uncompressed'),
+    largest: { type: 'string', pattern: '^/', description: 'the file of which most was read' },
+  },
+  ['package'],
+);
+
 const file: Schema = object(
   {
     path: {
@@ -125,6 +148,7 @@ const file: Schema = object(
     type: { type: 'string', enum: ['reg', 'dir', 'symlink', 'other'] },
     layer: natural('index of the layer that owns it, 0 = the lowest'),
     size: natural('bytes'),
+    package: { ...purl, description: 'package URL of the package that it belongs to' },
     seenIn: { type: 'integer', minimum: 1, description: 'runs in which it was touched before ready' },
     openedIn: natural('runs in which its content was asked for'),
     probability: { $ref: '#/$defs/proportion' },
@@ -143,7 +167,7 @@ const file: Schema = object(
     executed: { type: 'boolean', const: true },
     comms: list(text, 'command names that asked for its content, or else looked at it first'),
   },
-  ['layer', 'executed'],
+  ['layer', 'package', 'executed'],
 );
 
 export const profileSchema: Schema = {
@@ -155,7 +179,17 @@ export const profileSchema: Schema = {
     {
       schemaVersion: { type: 'integer', const: PROFILE_SCHEMA },
       tool: { type: 'string', minLength: 1 },
-      image: object({ reference: text, digest, files: natural(), bytes: natural() }, ['digest']),
+      image: object(
+        {
+          reference: text,
+          digest,
+          files: natural(),
+          bytes: natural(),
+          layers: list(object({ createdBy: text }, ['createdBy']), 'what made each layer, as the history says'),
+          databases: list(database, 'package databases in the image'),
+        },
+        ['digest', 'layers', 'databases'],
+      ),
       platform: object({ os: text, architecture: text, variant: text }, ['variant']),
       workload: object({ args: list(text), user: text, cwd: text }),
       precision: { type: 'string', enum: ['exact', 'fast'] },
@@ -168,12 +202,13 @@ export const profileSchema: Schema = {
       modes: list(modes, 'two kinds of runs'),
       advice,
       files: list(file, 'by path, in byte order'),
+      packages: list(packageUse, 'what was read, by package, the most first'),
       misses: object({
         total: natural('look-ups of names that do not exist, over all runs'),
         directories: list(object({ path: { type: 'string', pattern: '^/' }, count: { type: 'integer', minimum: 1 } })),
       }),
     },
-    ['platform', 'ready'],
+    ['platform', 'ready', 'packages'],
   ),
 };
 
@@ -234,7 +269,8 @@ export const planSchema: Schema = {
       missed: list(object({ path: text, reason: text }), 'paths that could not be placed, or were left out, and why'),
       behind: list(object({ path: text, because: text }), 'hot files that are cheaper behind the landmark'),
       model,
+      packages: list(packageUse, 'what is prefetched, by package, the most first'),
     },
-    ['behind', 'model'],
+    ['behind', 'model', 'packages'],
   ),
 };

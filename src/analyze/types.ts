@@ -1,5 +1,6 @@
 // What the analyzer makes of traces: profile → ranking → plan. Each saved form carries schemaVersion and tool.
 import type { Bytes, Nanos } from '../units.js';
+import type { PackageDatabase } from './packages/types.js';
 import type { SavedReplay } from './replay.js';
 
 /** 2: each run keeps its accesses, everything else is counted from them. 1 had sums only and is not read any more. */
@@ -54,6 +55,8 @@ export interface ProfileFile {
   /** Index of the layer that owns it, absent for `dir:` sources. */
   readonly layer?: number;
   readonly size: Bytes;
+  /** Package URL of the package that it belongs to (packages/purl.ts); absent: none, or nobody looked. */
+  readonly package?: string;
   /** Runs in which it was touched before ready, of `runs.length`. */
   readonly seenIn: number;
   /** Runs in which it was opened, read or executed (not only looked up or stat'ed). */
@@ -69,6 +72,25 @@ export interface ProfileFile {
   readonly executed?: true;
   /** Command names that asked for its content, sorted; of a file that nobody opened, those that looked at it first. */
   readonly comms: readonly string[];
+}
+
+/** What made a layer. */
+export interface LayerStep {
+  /** As the history has it: "RUN npm ci"; absent: the history does not say. */
+  readonly createdBy?: string;
+}
+
+/** What was read of one package. Regular files whose content was asked for. */
+export interface PackageUse {
+  /** Package URL; absent: files that no package owns. */
+  readonly package?: string;
+  readonly files: number;
+  /** Distinct bytes read, medians added up. */
+  readonly bytesRead: Bytes;
+  /** Of the whole files: what a prefetch of them takes, uncompressed. */
+  readonly size: Bytes;
+  /** The file of which most was read. */
+  readonly largest: string;
 }
 
 /** How alike the runs are that are complete and not imported: means over pairs. 1 for all of them when there are fewer than two. */
@@ -124,6 +146,10 @@ export interface Profile {
     readonly digest?: string;
     readonly files: number;
     readonly bytes: Bytes;
+    /** By index; absent for a plain directory. */
+    readonly layers?: readonly LayerStep[];
+    /** Package databases in it; absent: nobody looked. */
+    readonly databases?: readonly PackageDatabase[];
   };
   readonly platform?: { readonly os: string; readonly architecture: string; readonly variant?: string };
   readonly workload: { readonly args: readonly string[]; readonly user: string; readonly cwd: string };
@@ -141,6 +167,8 @@ export interface Profile {
   readonly advice: Advice;
   /** By path, in byte order. */
   readonly files: readonly ProfileFile[];
+  /** What was read, by package: the most first. Absent: nobody looked for packages. */
+  readonly packages?: readonly PackageUse[];
   /** Look-ups of names that do not exist: how many, over all runs, and the directories searched most. */
   readonly misses: {
     readonly total: number;
@@ -214,4 +242,6 @@ export interface Plan {
   /** Hot files that stay behind the landmark because they are cheaper there. Absent: nothing was weighed. */
   readonly behind?: readonly { readonly path: string; readonly because: string }[];
   readonly model?: PlanModel;
+  /** What is prefetched, by package, the most first; absent: nothing is, or nobody looked. */
+  readonly packages?: readonly PackageUse[];
 }

@@ -27,6 +27,7 @@ import { formatBytes, formatCount, formatNanos, formatShare } from '../units.js'
 import { addWorkloadOptions, collect, flag, type GlobalFlags, size, type WorkloadFlags, wholeNumber } from './flags.js';
 import type { CommandContext, Register } from './main.js';
 import { optimizeWhole, type PlatformSteps, showWhole } from './optimize-index.js';
+import { showPackages } from './origin-summary.js';
 import type { Output } from './output.js';
 import { openingOf, profileSpooled, tempParentOf } from './profiling.js';
 import { bar, table } from './table.js';
@@ -117,6 +118,7 @@ export function addOptimize(program: Command, register: Register): void {
       if (!single) context.out.result(`${platform}${result ? `  ${result.manifest.digest}` : ''}`);
       showPlan(context.out, plan, profile);
       if (result) showLayers(context.out, result);
+      if (plan.packages) showPackages(context.out, plan.packages, 'plan');
       if (!single) context.out.result();
     }
     if (single && whole.manifest) context.out.result();

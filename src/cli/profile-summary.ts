@@ -2,6 +2,7 @@
 import { spreadOf } from '../analyze/statistics.js';
 import type { Modes, Outlier, Profile, Spread } from '../analyze/types.js';
 import { formatBytes, formatCount, formatNanos, formatShare } from '../units.js';
+import { showLayers, showPackages } from './origin-summary.js';
 import type { Output } from './output.js';
 import { table } from './table.js';
 
@@ -14,7 +15,12 @@ export function showProfile(out: Output, profile: Profile): void {
     { title: `${runs} ${runs === 1 ? 'run' : 'runs'}` },
   ];
   for (const line of table(columns, rowsOf(profile), '')) out.result(line);
-  for (const line of remarksOn(profile)) out.note(line);
+  if (profile.packages) showPackages(out, profile.packages);
+  showLayers(out, profile);
+  for (const { path, notRead } of profile.image.databases ?? []) {
+    if (notRead !== undefined) out.note(`The package database ${path} was not read: ${notRead}`);
+  }
+  for (const line of remarksOn(profile)) out.result(line);
   for (const [i, run] of profile.runs.entries()) {
     if (!run.complete) out.warn(`run ${i + 1} is not complete: ${run.incompleteBecause ?? 'events may be lost'}`);
   }
