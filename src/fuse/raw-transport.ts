@@ -4,10 +4,12 @@
 import { closeSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { Worker } from 'node:worker_threads';
-import { fromPlainError, HotlayerError } from '../errors.js';
+import { fromPlainError, HotlayerError, toPlainError } from '../errors.js';
+import type { Answerer } from '../rootfs/types.js';
+import { deviceWriter, LateReplies } from './late-replies.js';
 import { openFuseDevice, runMount, runUmount, runUmountSync } from './mount-command.js';
-import type { FsFault, FuseTransport, Mounted, MountOptions } from './types.js';
-import { PHASE, type WorkerInput, type WorkerMessage } from './worker-messages.js';
+import type { FsFault, FsModule, FuseTransport, Mounted, MountOptions } from './types.js';
+import { PHASE, type ThreadData, type WorkerInput, type WorkerMessage } from './worker-messages.js';
 
 /** How long the serving thread may take to see that its connection is gone, milliseconds. */
 const LET_GO_MS = 10_000;
@@ -16,7 +18,10 @@ export const rawTransport: FuseTransport = {
   name: 'raw',
   async mount(options) {
     const mountpoint = checkMountpoint(options.mountpoint);
-    const session = new RawMount(mountpoint, options, openFuseDevice());
+    // Before the thread: what it posts needs somebody who takes it.
+    const module = (await import(options.module)) as Partial<FsModule>;
+    const answerer = module.createAnswerer?.(options.args, options.link);
+    const session = new RawMount(mountpoint, options, answerer, openFuseDevice());
     try {
       await session.start();
     } catch (error) {
@@ -26,6 +31,38 @@ export const rawTransport: FuseTransport = {
     return session;
   },
 };
+
+/** A thread for mounts to come, waiting. */
+let spare: Worker | undefined;
+
+/**
+ * Starts the thread of this process's next mount before it is known what that is to serve: a thread takes tens of
+ * milliseconds to start. It does not keep the process alive.
+ * @param preload the file system module that the mount will probably be made with
+ */
+export function prepareThread(preload?: string): void {
+  if (spare) return;
+  spare = startThread(preload);
+  spare.unref();
+}
+
+function startThread(preload?: string): Worker {
+  return new Worker(new URL('./raw-worker.js', import.meta.url), {
+    name: 'fuse',
+    workerData: { preload } satisfies ThreadData,
+    // The file system module may hand descriptors over at will: Node need not watch who closes them.
+    trackUnmanagedFds: false,
+    // Flags like --input-type are for the main script and make a worker fail.
+    execArgv: [],
+  });
+}
+
+function takeThread(): Worker {
+  const thread = spare ?? startThread();
+  spare = undefined;
+  thread.ref();
+  return thread;
+}
 
 function checkMountpoint(path: string): string {
   const mountpoint = resolve(path);
@@ -66,11 +103,12 @@ class RawMount implements Mounted {
   /** The thread has ended, for whatever reason. */
   readonly #ended: Promise<void>;
   mounted = false;
+  readonly #late: LateReplies | undefined;
   #faults = 0;
   #unmounting: Promise<void> | undefined;
   #on: { ready?: () => void; serving?: () => void } = {};
 
-  constructor(mountpoint: string, options: MountOptions, fd: number) {
+  constructor(mountpoint: string, options: MountOptions, answerer: Answerer | undefined, fd: number) {
     this.mountpoint = mountpoint;
     this.#options = options;
     this.#fd = fd;
@@ -83,18 +121,19 @@ class RawMount implements Mounted {
       ttlSeconds: options.ttlSeconds,
       phase: this.#phase.buffer as SharedArrayBuffer,
     };
+    this.#worker = takeThread();
     try {
-      // The file system module may hand descriptors over at will: Node need not watch who closes them.
-      this.#worker = new Worker(new URL('./raw-worker.js', import.meta.url), {
-        name: 'fuse',
-        workerData: input,
-        trackUnmanagedFds: false,
-        // Flags like --input-type are for the main script and make a worker fail.
-        execArgv: [],
-      });
+      this.#worker.postMessage(input);
     } catch (error) {
       closeSync(fd); // args that cannot be cloned
+      void this.#worker.terminate();
       throw error;
+    }
+    if (answerer) {
+      this.#late = new LateReplies(answerer, deviceWriter(fd), (error, read) => {
+        const { message, stack } = toPlainError(error);
+        this.#fault({ operation: 'READ', node: read.node, message, ...(stack !== undefined && { stack }) });
+      });
     }
     let end = () => {};
     this.#ended = new Promise((resolveEnded) => {
@@ -106,13 +145,20 @@ class RawMount implements Mounted {
         else if (message.kind === 'serving') this.#on.serving?.();
         else if (message.kind === 'fault') this.#fault(message.fault);
         else if (message.kind === 'failed') reject(fromPlainError(message.error));
+        else if (message.kind === 'post') answerer?.onPost?.(message.message);
+        else if (message.kind === 'later') void this.#late?.take(message.read);
         else {
-          this.#faults = message.faults;
-          resolveClosed(message.result);
+          this.#faults = message.faults + (this.#late?.faults ?? 0);
+          try {
+            resolveClosed(answerer?.close ? answerer.close(message.result) : message.result);
+          } catch (error) {
+            reject(error);
+          }
         }
       });
       this.#worker.on('error', reject);
       this.#worker.on('exit', (code) => {
+        this.#late?.end();
         // The last descriptor of the connection: whoever still waits for an answer gets ENOTCONN now.
         closeSync(this.#fd);
         reject(new HotlayerError('HL_ERR_BUG', `the thread that serves ${mountpoint} ended early (status ${code})`));
@@ -132,15 +178,25 @@ class RawMount implements Mounted {
     const serving = new Promise<void>((go) => {
       this.#on.serving = go;
     });
-    await this.#orFailure(ready);
     if (active.size === 0) process.on('exit', endAll);
     active.add(this);
+    if (this.#options.early) {
+      // The kernel's first request waits until the file system is there.
+      const outcomes = await Promise.allSettled([this.#orFailure(ready), this.#attach()]);
+      for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
+    } else {
+      await this.#orFailure(ready);
+      await this.#attach();
+    }
+    await this.#orFailure(serving);
+  }
+
+  async #attach(): Promise<void> {
     const { allowOther = true, name = 'hotlayer' } = this.#options;
     await runMount({ mountpoint: this.mountpoint, name, allowOther }, this.#fd);
     this.mounted = true;
     Atomics.store(this.#phase, 0, PHASE.mounted);
     Atomics.notify(this.#phase, 0);
-    await this.#orFailure(serving);
   }
 
   /** After a failed start: lets the thread and the descriptor go. */
@@ -193,7 +249,8 @@ class RawMount implements Mounted {
   }
 
   #fault(fault: FsFault): void {
-    this.#faults = Math.max(this.#faults, 1);
+    if (this.#faults > 0) return;
+    this.#faults = 1;
     if (this.#options.onFault) {
       this.#options.onFault(fault);
       return;

@@ -1,17 +1,22 @@
 // The serving thread: makes the file system, then does nothing but read a request from /dev/fuse, answer it, and
 // read the next, until the kernel says that the mount is gone. It blocks in read(2): while it does, this thread
 // cannot be terminated, only the end of the mount lets it go (raw-transport.ts sees to that).
+import { once } from 'node:events';
 import { readSync, writeSync } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
 import { errnoOf, HotlayerError, toPlainError } from '../errors.js';
 import { ERRNO } from '../rootfs/types.js';
 import { ownIdMaps } from './id-map.js';
 import { opName } from './protocol.js';
-import { FuseServer } from './server.js';
+import { type DeferredRead, FuseServer } from './server.js';
 import type { FsModule } from './types.js';
-import { PHASE, type WorkerInput, type WorkerMessage } from './worker-messages.js';
+import { PHASE, type ThreadData, type WorkerInput, type WorkerMessage } from './worker-messages.js';
 
-const input = workerData as WorkerInput;
+const told = once(parentPort!, 'message');
+const { preload } = workerData as ThreadData;
+// What is wrong with it is said when it is used.
+if (preload !== undefined) await import(preload).catch(() => {});
+const [input] = (await told) as [WorkerInput];
 const phase = new Int32Array(input.phase);
 let faults = 0;
 
@@ -90,11 +95,13 @@ async function run(): Promise<void> {
   if (typeof module.createFs !== 'function') {
     throw new HotlayerError('HL_ERR_BUG', `${input.module} does not export createFs`);
   }
-  const fs = await module.createFs(input.args);
+  const fs = await module.createFs(input.args, { post: (message) => say({ kind: 'post', message }) });
   let result: unknown;
   try {
     const { maxReadahead, readdirplus, ttlSeconds } = input;
-    const server = new FuseServer(fs, { maxReadahead, readdirplus, ttlSeconds, ...ownIdMaps(), onFault });
+    const onLater = (read: DeferredRead) => say({ kind: 'later', read });
+    const options = { maxReadahead, readdirplus, ttlSeconds, ...ownIdMaps(), onFault };
+    const server = new FuseServer(fs, module.createAnswerer ? { ...options, onLater } : options);
     say({ kind: 'ready' });
     serve(server);
   } finally {

@@ -1,7 +1,7 @@
 // A FUSE request in, the bytes of its reply out, answered by a RootFs. No device, no thread: raw-worker.ts adds
 // those, tests do without. Nothing that a request or a file system does makes it throw.
 import { pathToBytes } from '../paths.js';
-import { ERRNO, FsError, type NodeId, type RootFs } from '../rootfs/types.js';
+import { ERRNO, FsError, Later, type NodeId, type RootFs } from '../rootfs/types.js';
 import { DirectoryReader } from './directory.js';
 import {
   ATTR_OUT,
@@ -41,8 +41,20 @@ export interface ServerOptions {
   /** Owners as the mount's user namespace can show them (id-map.ts). Absent: all ids pass. */
   readonly mapUid?: ((uid: number) => number) | undefined;
   readonly mapGid?: ((gid: number) => number) | undefined;
+  /** A read whose answer is given elsewhere (deferred.ts): nothing is written for it here. Absent: it fails with EIO. */
+  readonly onLater?: ((read: DeferredRead) => void) | undefined;
   /** An exception that is not an FsError; the request was answered with EIO. Must not throw. */
   readonly onFault?: ((error: unknown, operation: string, node: NodeId) => void) | undefined;
+}
+
+/** What whoever answers a read later has to know; plain data. */
+export interface DeferredRead {
+  /** The two words of the request's `unique`, as they came. */
+  readonly unique: readonly [number, number];
+  readonly node: NodeId;
+  /** Bytes asked for. */
+  readonly length: number;
+  readonly ticket: unknown;
 }
 
 const same = (id: number) => id;
@@ -244,7 +256,11 @@ export class FuseServer {
     const { nodeid, caller } = request;
     const handle = request.u64(IN_HEADER);
     const got = this.#fs.read(nodeid, handle, reply.bytes, OUT_HEADER, size, request.u64(IN_HEADER + 8), caller);
-    return reply.finish(request, got);
+    if (!(got instanceof Later)) return reply.finish(request, got);
+    const { onLater } = this.#options;
+    if (!onLater) throw new Error('a read was put off, and nobody is there to answer it');
+    onLater({ unique: request.unique, node: nodeid, length: size, ticket: got.ticket });
+    return 0;
   }
 
   #opendir(): number {

@@ -1,11 +1,16 @@
 // The seam between the kernel and a RootFs. A transport mounts one file system, read-only, in the mount namespace
 // of the calling process, and serves it from a thread of its own.
-import type { RootFs } from '../rootfs/types.js';
+import type { Answerer, FsPort, Link, RootFs } from '../rootfs/types.js';
 
 /** A module that makes the file system inside the serving thread. */
 export interface FsModule {
   /** Called once in the serving thread. `args` came through structured clone. */
-  createFs(args: unknown): RootFs | Promise<RootFs>;
+  createFs(args: unknown, port: FsPort): RootFs | Promise<RootFs>;
+  /**
+   * Called once in the mounting thread, before `createFs`, with the same args: gives the answers that the file system
+   * puts off. Absent: it puts none off.
+   */
+  createAnswerer?(args: unknown, link: Link | undefined): Answerer;
   /**
    * Called once after the last request; the result (structured clone) resolves `Mounted.closed`. It has to close
    * the file system. Absent: `fs.close()` is called.
@@ -38,14 +43,24 @@ export interface MountOptions {
   readonly readdirplus?: boolean;
   /** Seconds that names and attributes stay valid in the kernel. Default 3600: the tree never changes. */
   readonly ttlSeconds?: number;
+  /**
+   * True: mount(8) runs while the file system is made, not after it. Only where the file system needs nothing that lies
+   * beneath the mount point.
+   */
+  readonly early?: boolean;
   /** Let users other than the mounter in. Default true. */
   readonly allowOther?: boolean;
+  /** Handed to createAnswerer. */
+  readonly link?: Link;
   /** Called in the mounting thread with the first fault of the mount. Absent: a process warning. */
   onFault?(fault: FsFault): void;
 }
 
 export interface Mounted {
-  /** Resolves with closeFs's result once the last request was answered; rejects when the serving thread failed. */
+  /**
+   * Resolves with closeFs's result (or what the answerer's `close` makes of it) once the last request was answered;
+   * rejects when the serving thread failed.
+   */
   readonly closed: Promise<unknown>;
   /** Ends the mount even if it is busy; resolves when the kernel has let go. Idempotent. */
   unmount(): Promise<void>;

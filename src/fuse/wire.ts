@@ -36,6 +36,11 @@ export class Request {
     return this.u64(16);
   }
 
+  /** Its two words, as the reply has to repeat them. */
+  get unique(): [number, number] {
+    return [this.words[2]!, this.words[3]!];
+  }
+
   /** The same object for consecutive requests of one process: it is kept by observers and never changed. */
   get caller(): Caller {
     const { words } = this;
@@ -147,6 +152,16 @@ export class Reply {
     this.words[3] = request.words[3]!;
     return length;
   }
+}
+
+/** A whole reply of its own, for a request that is not at hand any more. @param body bytes, or the errno of a failure */
+export function lateReply(unique: readonly [number, number], body: Uint8Array | number): Buffer {
+  const size = typeof body === 'number' ? 0 : body.length;
+  const bytes = Buffer.from(new ArrayBuffer(OUT_HEADER + size));
+  const words = new Int32Array(bytes.buffer, 0, OUT_HEADER / 4);
+  words.set([bytes.length, typeof body === 'number' ? -body : 0, unique[0], unique[1]]);
+  if (typeof body !== 'number') bytes.set(body, OUT_HEADER);
+  return bytes;
 }
 
 /** The name's bytes when it is not plain ASCII, else undefined: then it has one byte a character. */

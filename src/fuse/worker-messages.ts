@@ -1,8 +1,18 @@
 // What the mounting thread and the serving thread say to each other.
 import type { PlainError } from '../errors.js';
+import type { DeferredRead } from './server.js';
 import type { FsFault } from './types.js';
 
 /** workerData of raw-worker.ts. */
+export interface ThreadData {
+  /** A module to load while it waits. */
+  readonly preload: string | undefined;
+}
+
+/**
+ * The first message to raw-worker.ts. Not its workerData: the thread may be started before anybody knows what it is to
+ * serve (raw-transport.ts, prepareThread).
+ */
 export interface WorkerInput {
   /** Descriptor of /dev/fuse, open in this process; the worker does not close it. */
   readonly fd: number;
@@ -22,5 +32,8 @@ export type WorkerMessage =
   /** INIT was answered: the mount works. */
   | { readonly kind: 'serving'; readonly minor: number; readonly maxReadahead: number }
   | { readonly kind: 'fault'; readonly fault: FsFault }
+  /** The file system to its answerer. */
+  | { readonly kind: 'post'; readonly message: unknown }
+  | { readonly kind: 'later'; readonly read: DeferredRead }
   | { readonly kind: 'closed'; readonly result: unknown; readonly faults: number }
   | { readonly kind: 'failed'; readonly error: PlainError };

@@ -1,5 +1,6 @@
 // The tree a container sees, whatever its bytes come from. All operations are synchronous, because the thread
-// that answers the kernel does nothing else; all names are lossless strings (paths.ts).
+// that answers the kernel does nothing else; all names are lossless strings (paths.ts). Only a read may put its
+// answer off (`Later`): then another thread gives it, and the one that answers the kernel goes on.
 
 /** Identifies a node while the file system is open; the root is 1. A hardlinked file is one node. */
 export type NodeId = number;
@@ -67,6 +68,40 @@ export const ERRNO = {
   EOPNOTSUPP: 95,
 } as const;
 
+/** What `read` returns when the bytes are not here yet: whoever has them, or fails to get them, answers (`Answerer`). */
+export class Later {
+  /** @param ticket tells the answerer what is wanted; goes through structured clone */
+  constructor(readonly ticket: unknown) {}
+}
+
+/**
+ * Gives the answers that a file system has put off, in another thread than the file system's: the one that mounted it.
+ * That thread must therefore not wait for the mount itself (a synchronous read of one of its files).
+ */
+export interface Answerer {
+  /**
+   * @param ticket of a `Later` @param length bytes that were asked for: no more may be given, fewer only at the file's end
+   * @throws FsError for its errno; anything else is a fault and becomes EIO
+   */
+  answer(ticket: unknown, length: number): Promise<Uint8Array>;
+  /** What the file system posted (FsPort); messages and tickets come in the order in which they were sent. */
+  onPost?(message: unknown): void;
+  /** Called once after the last request, with what closing the file system gave; what it returns is the mount's result. */
+  close?(result: unknown): unknown;
+}
+
+/** From the file system to its answerer; goes through structured clone, so shared memory stays shared. */
+export interface FsPort {
+  post(message: unknown): void;
+}
+
+/** Between an answerer and whoever gets the bytes, which may be in another process: plain data in both directions. */
+export interface Link {
+  send(message: unknown): void;
+  /** One listener; what came before it was set is kept for it. */
+  listen(listener: (message: unknown) => void): void;
+}
+
 /** Any operation may be observed by wrapping this interface: that is how the tracer works. */
 export interface RootFs {
   /** @throws ENOENT, ENOTDIR */
@@ -81,7 +116,15 @@ export interface RootFs {
   /** `flags` as open(2); exec sets 0x20 (FMODE_EXEC). Returns a handle for `read`. @throws EROFS for writing */
   open(node: NodeId, flags: number, caller: Caller): number;
   /** Fills `into` from `at`; returns the bytes put there, short only at the end of the file. @throws EIO */
-  read(node: NodeId, handle: number, into: Buffer, at: number, length: number, offset: number, caller: Caller): number;
+  read(
+    node: NodeId,
+    handle: number,
+    into: Buffer,
+    at: number,
+    length: number,
+    offset: number,
+    caller: Caller,
+  ): number | Later;
   release(node: NodeId, handle: number): void;
   xattrs(node: NodeId, caller: Caller): ReadonlyMap<string, Buffer>;
   /** The kernel has dropped `count` references from lookups. Absent: nodes live as long as the file system. */

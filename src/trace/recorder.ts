@@ -1,7 +1,8 @@
 // Wraps a RootFs so that every operation that reaches it is recorded, with the time it took and who asked. The
 // wrapped file system answers exactly as the bare one does: same values, same errors. What the kernel serves from its
-// caches does not come here, so each name, attribute and page shows once per mount: its first touch.
-import { FsError, type NodeId, type RootFs } from '../rootfs/types.js';
+// caches does not come here, so each name, attribute and page shows once per mount: its first touch. A read that the
+// file system puts off is recorded where its answer is given (`tracedAnswers`): only there is known what became of it.
+import { type Answerer, FsError, Later, type NodeId, type RootFs } from '../rootfs/types.js';
 import { type CommCache, commCache } from './comm.js';
 import type { Op, TraceEvent } from './events.js';
 
@@ -102,17 +103,20 @@ export function traced(fs: RootFs, sink: EventSink, options: RecorderOptions): R
     read(node, handle, into, at, length, offset, caller) {
       const path = pathOf(node);
       const begin = clock();
-      let delivered = 0;
+      let delivered: number | Later = 0;
       let errno: number | undefined;
       try {
         delivered = fs.read(node, handle, into, at, length, offset, caller);
-        return delivered;
       } catch (error) {
         errno = errnoFor(error);
         throw error;
       } finally {
-        note('read', path, caller.pid, begin, errno, { offset, length: delivered });
+        if (typeof delivered === 'number') note('read', path, caller.pid, begin, errno, { offset, length: delivered });
       }
+      if (!(delivered instanceof Later)) return delivered;
+      const comm = comms.of(caller.pid, begin);
+      const read: LateRead = { begin, path, offset, pid: caller.pid, ...(comm !== undefined && { comm }) };
+      return new Later({ ticket: delivered.ticket, read } satisfies TracedTicket);
     },
     release: (node, handle) => fs.release(node, handle),
     parent: (node) => fs.parent(node),
@@ -126,6 +130,58 @@ export function traced(fs: RootFs, sink: EventSink, options: RecorderOptions): R
         forget(node, count);
       },
     }),
+  };
+}
+
+/** What is known of a read when it is put off; goes through structured clone. */
+interface LateRead {
+  readonly begin: bigint;
+  readonly path: string;
+  readonly offset: number;
+  readonly pid: number;
+  readonly comm?: string;
+}
+
+interface TracedTicket {
+  readonly ticket: unknown;
+  readonly read: LateRead;
+}
+
+/** The same answerer, for the file system that `traced` made, observed: each answer is a read event, in the order of the answers. */
+export function tracedAnswers(answerer: Answerer, sink: EventSink, options: Omit<RecorderOptions, 'comms'>): Answerer {
+  const { t0, activity, clock = process.hrtime.bigint } = options;
+
+  function note({ begin, path, offset, pid, comm }: LateRead, delivered: number, errno: number | undefined): void {
+    const dur = Number(clock() - begin);
+    const event: Writable<TraceEvent> = {
+      t: Number(begin - t0),
+      op: 'read',
+      path,
+      pid,
+      dur,
+      offset,
+      length: delivered,
+    };
+    if (comm !== undefined) event.comm = comm;
+    if (errno !== undefined) event.errno = errno;
+    sink.record(event);
+    if (activity) Atomics.add(activity, 0, 1);
+  }
+
+  return {
+    async answer(wrapped, length) {
+      const { ticket, read } = wrapped as TracedTicket;
+      try {
+        const bytes = await answerer.answer(ticket, length);
+        note(read, bytes.length, undefined);
+        return bytes;
+      } catch (error) {
+        note(read, 0, errnoFor(error));
+        throw error;
+      }
+    },
+    ...(answerer.onPost && { onPost: (message) => answerer.onPost!(message) }),
+    ...(answerer.close && { close: (result) => answerer.close!(result) }),
   };
 }
 

@@ -31,7 +31,7 @@ import type { FsFault, FuseTransport, MountOptions } from '../../src/fuse/index.
 import { pathToBytes } from '../../src/paths.js';
 import { ERRNO } from '../../src/rootfs/types.js';
 import { type MemoryFsArgs, memoryFsModule, type NodeSpec, patternBytes } from '../support/memory-fs.js';
-import { command, errnoFrom, mountLines, output, type TestMount, withMount } from '../support/mount.js';
+import { command, errnoFrom, later, mountLines, output, type TestMount, withMount } from '../support/mount.js';
 
 export interface BehaviourOptions {
   readonly transport: FuseTransport;
@@ -520,6 +520,79 @@ m = mmap.mmap(fd, 0, prot=mmap.PROT_READ); assert m[300001] >= 0`;
     assert.equal(faults.length, 1, 'the first only');
     assert.equal(faults[0]!.operation, 'READ');
     assert.match(faults[0]!.message, /told to break/);
+  });
+
+  test('a read that is put off gets its bytes; the readers of other files do not wait for it', async () => {
+    const nodes: NodeSpec[] = [
+      { path: 'slow', ...FILE, later: 400, content: { size: 300_001, seed: 5 } },
+      { path: 'never', ...FILE, later: 'never', content: { text: 'x' } },
+      { path: 'here', ...FILE, content: { text: 'here' } },
+    ];
+    await withFs({ nodes }, async (mount) => {
+      const begin = performance.now();
+      const slow = later('sha256sum', ['slow'], mount.path);
+      const never = later('cat', ['never'], mount.path);
+      assert.equal((await later('cat', ['here'], mount.path)).stdout, 'here');
+      const waited = performance.now() - begin;
+      assert.ok(waited < 400, `the file that is here took ${waited} ms`);
+      const sum = createHash('sha256').update(patternBytes(5, 300_001)).digest('hex');
+      assert.equal((await slow).stdout, `${sum}  slow\n`);
+      const { log, posts } = await mount.end();
+      assert.deepEqual(posts, ['the file system is made']);
+      assert.ok(log.some((entry) => entry.path === '/slow' && entry.op === 'read'));
+      // The end of the mount is the end of every wait.
+      assert.notEqual((await never).status, 0);
+    });
+  });
+
+  test('64 processes read files whose bytes come later, in any order', async () => {
+    const nodes: NodeSpec[] = Array.from({ length: 64 }, (_, i) => ({
+      path: `f${i}`,
+      ...FILE,
+      later: (i * 37) % 50,
+      content: { size: 1000 * i + 1, seed: i },
+    }));
+    const expected = nodes.map(({ path, content }) => {
+      const { size, seed } = content as { size: number; seed: number };
+      return `${createHash('sha256').update(patternBytes(seed, size)).digest('hex')}  ${path}`;
+    });
+    await withFs({ nodes }, async ({ path }) => {
+      const sums = await later('sh', ['-c', 'ls | xargs -P 64 -n 1 sha256sum'], path);
+      assert.deepEqual(sums.stdout.trim().split('\n').sort(), expected.sort());
+    });
+  });
+
+  test('a late answer may be an error: an errno, or a defect that is reported', async () => {
+    const faults: FsFault[] = [];
+    const nodes: NodeSpec[] = [
+      { path: 'denied', ...FILE, later: 1, broken: ERRNO.EACCES, content: { text: 'x' } },
+      { path: 'bad', ...FILE, later: 1, broken: 'throws', content: { text: 'x' } },
+    ];
+    await withFs(
+      { nodes },
+      async (mount) => {
+        assert.match((await later('cat', ['denied'], mount.path)).stderr, /Permission denied/);
+        assert.deepEqual(faults, []);
+        assert.match((await later('cat', ['bad'], mount.path)).stderr, /Input\/output error/);
+        await mount.end();
+        assert.ok(mount.mounted.faults() > 0);
+      },
+      { onFault: (fault: FsFault) => faults.push(fault) },
+    );
+    assert.deepEqual([faults.length, faults[0]!.operation], [1, 'READ']);
+    assert.match(faults[0]!.message, /told to break/);
+  });
+
+  test('a process that is killed while it waits is gone before its bytes are there', async () => {
+    const nodes: NodeSpec[] = [
+      { path: 'never', ...FILE, later: 'never', content: { size: 10_000_000, seed: 1 } },
+      { path: 'here', ...FILE, content: { text: 'here' } },
+    ];
+    await withFs({ nodes }, async ({ path }) => {
+      const killed = await later('timeout', ['-s', 'KILL', '0.2', 'cat', 'never'], path);
+      assert.equal(killed.signal ?? killed.status, 'SIGKILL');
+      assert.equal((await later('cat', ['here'], path)).stdout, 'here');
+    });
   });
 
   test('the mount table names it, read-only; afterwards it is gone', () =>

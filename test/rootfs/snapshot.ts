@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { lstatSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { bytesToPath, comparePaths, pathToBytes } from '../../src/paths.js';
-import { type Attr, type NodeId, ROOT_NODE, type RootFs } from '../../src/rootfs/types.js';
+import { type Attr, Later, type NodeId, ROOT_NODE, type RootFs } from '../../src/rootfs/types.js';
 
 export const NOBODY = { pid: 0, uid: 0, gid: 0 };
 
@@ -72,7 +72,9 @@ export function readAll(fs: RootFs, node: NodeId): Buffer {
   const into = Buffer.alloc(size + 1);
   const handle = fs.open(node, 0, NOBODY);
   try {
-    return into.subarray(0, fs.read(node, handle, into, 0, size + 1, 0, NOBODY));
+    const got = fs.read(node, handle, into, 0, size + 1, 0, NOBODY);
+    if (got instanceof Later) throw new Error('the read was put off');
+    return into.subarray(0, got);
   } finally {
     fs.release(node, handle);
   }

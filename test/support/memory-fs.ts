@@ -2,11 +2,14 @@
 // what it is asked: closeFs returns the log, against which tests hold what the kernel let through.
 import { closeSync, openSync, readSync } from 'node:fs';
 import {
+  type Answerer,
   type Attr,
   type Caller,
   type DirEntry,
   ERRNO,
   FsError,
+  type FsPort,
+  Later,
   type NodeId,
   type NodeType,
   ROOT_NODE,
@@ -40,6 +43,11 @@ export interface NodeSpec {
   readonly hardlinkTo?: string;
   /** Each read of it fails: with an errno, or with an exception that is not an FsError. */
   readonly broken?: number | 'throws';
+  /**
+   * Each read of it is put off, and answered after so many milliseconds; `never`: not at all. With `broken` that is
+   * what the answer fails with.
+   */
+  readonly later?: number | 'never';
 }
 
 export interface MemoryFsArgs {
@@ -67,6 +75,8 @@ export interface MemoryFsResult {
   /** References by lookups that the kernel has not given back, over all nodes. */
   readonly references: number;
   readonly forgets: number;
+  /** What reached the answerer; added by it. */
+  readonly posts?: readonly unknown[];
 }
 
 export function patternByte(seed: number, offset: number): number {
@@ -154,16 +164,39 @@ export class MemoryFs implements RootFs {
     return handle;
   }
 
-  read(id: NodeId, handle: number, into: Buffer, at: number, length: number, offset: number, caller: Caller): number {
+  read(
+    id: NodeId,
+    handle: number,
+    into: Buffer,
+    at: number,
+    length: number,
+    offset: number,
+    caller: Caller,
+  ): number | Later {
     const node = this.#node(id);
     if (this.#handles.get(handle) !== id) throw new FsError(ERRNO.EBADF);
     if (this.#delay > 0) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, this.#delay);
-    if (node.spec.broken === 'throws') throw new TypeError('the memory file system was told to break');
-    if (node.spec.broken !== undefined) throw new FsError(node.spec.broken);
+    if (node.spec.later !== undefined) {
+      this.log.push({ op: 'read', path: node.path, offset, length, pid: caller.pid });
+      return new Later({ id, offset } satisfies Ticket);
+    }
+    breakIfTold(node.spec);
     const got = Math.max(0, Math.min(length, this.#size(node) - offset));
     if (got > 0) this.#fill(node, into, at, got, offset);
     this.log.push({ op: 'read', path: node.path, offset, length: got, pid: caller.pid });
     return got;
+  }
+
+  /** The bytes of a read that was put off; this may be another thread's copy of the file system. */
+  async readLater({ id, offset }: Ticket, length: number): Promise<Buffer> {
+    const node = this.#node(id);
+    await new Promise((resolve) => {
+      if (node.spec.later !== 'never') setTimeout(resolve, node.spec.later);
+    });
+    breakIfTold(node.spec);
+    const into = Buffer.alloc(Math.max(0, Math.min(length, this.#size(node) - offset)));
+    if (into.length > 0) this.#fill(node, into, 0, into.length, offset);
+    return into;
   }
 
   release(_id: NodeId, handle: number): void {
@@ -305,8 +338,33 @@ export class MemoryFs implements RootFs {
   }
 }
 
-export function createFs(args: unknown): MemoryFs {
+interface Ticket {
+  readonly id: NodeId;
+  readonly offset: number;
+}
+
+function breakIfTold({ broken }: NodeSpec): void {
+  if (broken === 'throws') throw new TypeError('the memory file system was told to break');
+  if (broken !== undefined) throw new FsError(broken);
+}
+
+export function createFs(args: unknown, port?: FsPort): MemoryFs {
+  port?.post('the file system is made');
   return new MemoryFs(args as MemoryFsArgs);
+}
+
+/** A copy of the file system that reads what is put off, in the mounting thread. */
+export function createAnswerer(args: unknown): Answerer {
+  let fs: MemoryFs | undefined;
+  const posts: unknown[] = [];
+  return {
+    answer(ticket, length) {
+      fs ??= new MemoryFs(args as MemoryFsArgs);
+      return fs.readLater(ticket as Ticket, length);
+    },
+    onPost: (message) => posts.push(message),
+    close: (result) => ({ ...(result as MemoryFsResult), posts }),
+  };
 }
 
 export function closeFs(fs: MemoryFs): MemoryFsResult {
