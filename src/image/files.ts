@@ -25,6 +25,11 @@ export interface Files {
   open(path: string): Readable;
   /** At most `length` bytes from the start. */
   head(path: string, length: number): Promise<Buffer>;
+  /**
+   * Bytes [start, start + length), as they come, fewer only at the end of the file; not verified, and tried once: whoever
+   * wants the rest of a broken stream asks for it. `signal` breaks it off.
+   */
+  range(path: string, start: number, length: number, signal?: AbortSignal): AsyncIterable<Buffer>;
   /** The file's absolute path on this machine, when it is a file of its own. */
   pathOf(path: string): Promise<string | undefined>;
   /** The bytes of a manifest or index, where these are kept apart from blobs (registries). Absent: they are blobs. */
@@ -117,11 +122,11 @@ export async function openDirectory(where: string): Promise<Files> {
     }
   }
 
-  async function* chunks(path: string): AsyncGenerator<Buffer> {
+  async function* chunks(path: string, start = 0, end = Number.POSITIVE_INFINITY): AsyncGenerator<Buffer> {
     let handle: FileHandle | undefined;
     try {
       handle = await withFile(path, async () => open(await locate(path), constants.O_RDONLY | constants.O_NONBLOCK));
-      yield* readRange(handle, 0, Number.POSITIVE_INFINITY);
+      yield* readRange(handle, start, end);
     } catch (cause) {
       throw fileError(cause, join(where, path));
     } finally {
@@ -141,6 +146,7 @@ export async function openDirectory(where: string): Promise<Files> {
     },
     open: (path) => streamOf(chunks(path)),
     head: (path, length) => withFile(path, async (handle) => collect(readRange(handle, 0, length))),
+    range: (path, start, length) => chunks(path, start, start + length),
     pathOf: locate,
     async close() {},
   };

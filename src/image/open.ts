@@ -9,8 +9,7 @@ import { layerCompression, SNIFF_BYTES } from './media.js';
 import { formatPlatform, parsePlatform, platformMatches } from './platform.js';
 import { parseReference, type Reference, takenAs } from './reference.js';
 import { makeLimit } from './registry/limit.js';
-import type { RegistryOptions } from './registry/settings.js';
-import { openRegistryFiles } from './registry/source.js';
+import type { RegistryFilesOptions } from './registry/source.js';
 import { selectManifest, type Wanted } from './select.js';
 import { openTar } from './tar-files.js';
 import type { Descriptor, Image, ImageConfig, Layer, Manifest, Platform } from './types.js';
@@ -25,7 +24,7 @@ export interface OpenImageOptions {
   /** Where a compressed archive is spooled. Absent: the system's temporary directory. */
   tempParent?: string;
   /** How registries are reached. */
-  registry?: RegistryOptions;
+  registry?: RegistryFilesOptions;
 }
 
 /**
@@ -47,12 +46,15 @@ export async function openImage(reference: string, options: OpenImageOptions = {
   }
 }
 
-export function openFiles(reference: Reference, text: string, options: OpenImageOptions): Promise<Files> {
+export async function openFiles(reference: Reference, text: string, options: OpenImageOptions): Promise<Files> {
   switch (reference.kind) {
-    case 'registry':
+    case 'registry': {
+      // Loaded here: what is on disk needs no HTTP client, and loading one takes longer than reading a small image.
+      const { openRegistryFiles } = await import('./registry/source.js');
       return openRegistryFiles(reference.name, options.registry ?? {}).catch((error) => {
         throw takenAs(error, reference.name, text);
       });
+    }
     case 'dir':
       throw new HotlayerError(
         'HL_ERR_USAGE',
@@ -149,9 +151,7 @@ async function makeImage(
   const { descriptor, manifest, config } = documents;
   const limit = makeLimit(MAX_OPEN);
   const layers = await Promise.all(
-    manifest.layers.map((layer, index) =>
-      limit.run(() => makeLayer(files, layer, config.rootfs.diff_ids[index]!, index, layerPaths[index]!)),
-    ),
+    manifest.layers.map((_, index) => limit.run(() => layerAt(files, manifest, config, index, layerPaths[index]!))),
   );
   let closing: Promise<void> | undefined;
   const close = () => {
@@ -178,13 +178,16 @@ export function platformOf({ platform: named }: Descriptor, config: ImageConfig)
   return { ...stated, ...(variant ? { variant } : {}), ...(version ? { 'os.version': version } : {}) };
 }
 
-async function makeLayer(
+/** Looks at the blob's size and first bytes. @throws HL_ERR_NOT_FOUND, HL_ERR_DIGEST, HL_ERR_IMAGE */
+export async function layerAt(
   files: Files,
-  descriptor: Descriptor,
-  diffId: Layer['diffId'],
+  manifest: Manifest,
+  config: ImageConfig,
   index: number,
   path: string,
 ): Promise<Layer> {
+  const descriptor = manifest.layers[index]!;
+  const diffId = config.rootfs.diff_ids[index]!;
   const name = `layer ${index} (${descriptor.digest})`;
   // What kind of layer it is comes first: a foreign layer is missing on purpose.
   layerCompression(descriptor, new Uint8Array(), name);

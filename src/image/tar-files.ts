@@ -121,10 +121,10 @@ function tarFiles(where: string, handle: FileHandle, members: ReadonlyMap<string
       context: { file: where, entry: path },
     });
   };
-  async function* chunks(path: string, limit = Number.POSITIVE_INFINITY): AsyncGenerator<Buffer> {
+  async function* chunks(path: string, start = 0, length = Number.POSITIVE_INFINITY): AsyncGenerator<Buffer> {
     const { at, size } = need(path);
     try {
-      yield* readRange(handle, at, at + Math.min(size, limit));
+      yield* readRange(handle, at + start, at + Math.min(size, start + length));
     } catch (cause) {
       throw fileError(cause, where);
     }
@@ -133,7 +133,8 @@ function tarFiles(where: string, handle: FileHandle, members: ReadonlyMap<string
     where,
     size: async (path) => resolve(path)?.size,
     open: (path) => streamOf(chunks(path)),
-    head: (path, length) => collect(chunks(path, length)),
+    head: (path, length) => collect(chunks(path, 0, length)),
+    range: (path, start, length) => chunks(path, start, length),
     pathOf: async () => undefined,
     async close() {
       await handle.close();

@@ -47,19 +47,42 @@ const TAIL = 64 * KIB;
 
 /** @throws HL_ERR_STARGZ, HL_ERR_LIMIT */
 export async function openStargz(source: BlobSource, options: OpenStargzOptions = {}): Promise<StargzBlob> {
+  const { footer, tocDigest, json } = await fetchToc(source, options);
+  return new StargzBlob(source, footer, tocDigest, json, { ...STARGZ_LIMITS, ...options.limits });
+}
+
+/** A TOC as it stands in its blob. */
+export interface StoredToc {
+  readonly footer: Footer;
+  /** Of the JSON. */
+  readonly tocDigest: Digest;
+  readonly json: Buffer;
+}
+
+/**
+ * @param options.tail bytes of the blob's end that are asked for first; more are asked for only when the TOC is longer.
+ *   Absent: 64 KiB
+ * @throws HL_ERR_STARGZ, HL_ERR_LIMIT
+ */
+export async function fetchToc(
+  source: BlobSource,
+  options: OpenStargzOptions & { readonly tail?: number } = {},
+): Promise<StoredToc> {
   const limits = { ...STARGZ_LIMITS, ...options.limits };
   const blob = nameOf(source);
-  const tail = await readExactly(source, Math.max(0, source.size - TAIL), Math.min(TAIL, source.size), 'the footer');
+  const wanted = Math.min(Math.max(options.tail ?? TAIL, FOOTER_SIZE), source.size);
+  const tail = await readExactly(source, source.size - wanted, wanted, 'the footer');
   const footer = requireFooter(tail, source);
   const size = source.size - footer.size - footer.tocOffset;
   if (size <= 0) {
     throw broken(blob, footer.tocOffset, `a TOC before the footer at ${source.size - footer.size}`, 'none');
   }
   if (size > limits.maxTocCompressed) throw tooLarge(blob, 'the compressed TOC', size, limits.maxTocCompressed);
+  const have = tail.subarray(0, tail.length - footer.size);
   const compressed =
-    size + footer.size <= tail.length
-      ? tail.subarray(tail.length - footer.size - size, tail.length - footer.size)
-      : await readExactly(source, footer.tocOffset, size, 'the TOC');
+    size <= have.length
+      ? have.subarray(have.length - size)
+      : Buffer.concat([await readExactly(source, footer.tocOffset, size - have.length, 'the TOC'), have]);
   const json = extractToc(compressed, blob, footer.tocOffset, limits.maxTocJson);
   const tocDigest: Digest = `sha256:${createHash('sha256').update(json).digest('hex')}`;
   if (options.tocDigest !== undefined && options.tocDigest !== tocDigest) {
@@ -69,7 +92,7 @@ export async function openStargz(source: BlobSource, options: OpenStargzOptions 
       { context: { offset: footer.tocOffset } },
     );
   }
-  return new StargzBlob(source, footer, tocDigest, json, limits);
+  return { footer, tocDigest, json };
 }
 
 /** Whether the last bytes of a blob (51 or more, or all of a shorter one) are a stargz footer. @throws as parseFooter */

@@ -162,6 +162,66 @@ export async function readBlobPiece(
   });
 }
 
+export interface PieceRequest {
+  readonly digest: Digest;
+  readonly start: number;
+  /** 1 or more. */
+  readonly length: number;
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * The piece as it comes, tried once.
+ * @param elsewhere where blobs are that the registry redirects for: asked there directly the next time, which saves a
+ *   round trip each; forgotten when it answers with an error (such addresses expire)
+ * @throws RegistryError
+ */
+export async function* streamBlobPiece(
+  place: BlobPlace,
+  elsewhere: Map<Digest, URL>,
+  { digest, start, length, signal }: PieceRequest,
+): AsyncGenerator<Buffer> {
+  const { transport } = place;
+  const doing = `read ${length} bytes at ${start} of ${digest} from ${place.where}`;
+  const call = {
+    ...blobCall(place, digest, doing, `bytes=${start}-${start + length - 1}`),
+    once: true,
+    ...(signal && { signal }),
+  };
+  const known = elsewhere.get(digest);
+  const answer = known
+    ? await transport.call({ ...call, url: known }).catch((failure) => {
+        elsewhere.delete(digest);
+        if (!(failure instanceof RegistryError) || failure.transient) throw failure;
+        return transport.call(call);
+      })
+    : await transport.call(call);
+  try {
+    if (answer.url.origin !== transport.base.origin) elsewhere.set(digest, answer.url);
+    const range = answer.status === 206 ? contentRange(answer) : undefined;
+    if (answer.status === 206 && range?.start !== start)
+      throw malformed(answer, doing, `answered with range ${range?.text ?? 'none'}`);
+    // A server that does not know ranges sends it all.
+    let skip = answer.status === 200 ? start : 0;
+    let left = length;
+    for await (const chunk of pieces(answer.body, answer.url, transport)) {
+      const fresh = chunk.subarray(Math.min(skip, chunk.length)).subarray(0, left);
+      skip -= Math.min(skip, chunk.length);
+      left -= fresh.length;
+      if (fresh.length > 0) yield fresh;
+      // A piece is read to the end of its answer, so that the connection can be used again.
+      if (left === 0 && answer.status === 200) break;
+    }
+    const total = answer.status === 200 ? lengthOf(answer) : range?.total;
+    if (left > 0 && (total === undefined || start + length <= total)) {
+      const message = `cannot ${doing}: the answer ended ${left} bytes early`;
+      throw new RegistryError('HL_ERR_NETWORK', message, { transient: true });
+    }
+  } finally {
+    if (!answer.body.readableEnded) answer.body.destroy();
+  }
+}
+
 function contentRange(answer: Answer): ContentRange | undefined {
   return parseContentRange(one(answer.headers['content-range']));
 }

@@ -18,6 +18,8 @@ export interface HttpRequest {
   readonly headers?: Readonly<Record<string, string>>;
   /** A function makes a new stream each time the body has to be sent; `content-length` must be among the headers. */
   readonly body?: Uint8Array | string | (() => Readable);
+  /** Breaks this one off, besides the signal of the options. */
+  readonly signal?: AbortSignal;
 }
 
 export interface Answer {
@@ -53,6 +55,12 @@ export async function makeExchange(options: RegistryOptions): Promise<Exchange> 
   const answered = new Set<string>();
   let closing: Promise<void> | undefined;
 
+  const signalOf = (own: AbortSignal | undefined): { signal?: AbortSignal } => {
+    if (own && options.signal) return { signal: AbortSignal.any([own, options.signal]) };
+    const one = own ?? options.signal;
+    return one ? { signal: one } : {};
+  };
+
   async function sendOne(request: HttpRequest, url: URL): Promise<Answer> {
     const { method, headers, body } = request;
     const stream = typeof body === 'function' ? body() : undefined;
@@ -64,7 +72,7 @@ export async function makeExchange(options: RegistryOptions): Promise<Exchange> 
         // Identity: the digest is of the bytes as stored, and ranges must be ranges of them.
         headers: { 'user-agent': 'hotlayer', 'accept-encoding': 'identity', ...headers },
         ...(body === undefined ? {} : { body: stream ?? (body as Uint8Array | string) }),
-        ...(options.signal ? { signal: options.signal } : {}),
+        ...signalOf(request.signal),
       });
       answered.add(url.host);
       // An error after the last byte that anybody waits for must not end the process.

@@ -8,7 +8,7 @@ import { type Descriptor, MEDIA } from '../types.js';
 import { verified } from '../verify.js';
 import { makeAuthorizer } from './auth.js';
 import { findCredentials } from './credential-files.js';
-import { type BlobPiece, type BlobPlace, downloadBlob, readBlobPiece } from './download.js';
+import { type BlobPiece, type BlobPlace, downloadBlob, readBlobPiece, streamBlobPiece } from './download.js';
 import { findEndpoint } from './endpoint.js';
 import { type Answer, discard, makeExchange } from './exchange.js';
 import { makePieceReader, type PieceReader } from './pieces.js';
@@ -52,6 +52,10 @@ export interface Repository {
    * only at the end of the blob. Held in memory; not verified.
    */
   readPieces: PieceReader;
+  /** The same as the bytes come, tried once; `signal` breaks it off. Where a blob is kept elsewhere is remembered. */
+  streamPiece(digest: Digest, start: number, length: number, signal?: AbortSignal): AsyncIterable<Buffer>;
+  /** Opens so many connections more, for requests that are about to come. Failures do not matter. */
+  warmUp(connections: number): void;
   /** @param from other repositories of this registry that may have the blob */
   pushBlob(source: BlobSource, from?: readonly string[]): Promise<Pushed>;
   /** Begins an upload and takes it back. @throws HL_ERR_AUTH and what else keeps us from pushing here */
@@ -90,6 +94,7 @@ export async function openRepository(
   const transport = makeTransport(exchange, base, makeAuthorizer(exchange, base, options, lookUp), options);
   const scopes = [`repository:${name}:${actions}`];
   const place: BlobPlace = { transport, path: `/v2/${name}/blobs/`, scopes, where };
+  const elsewhere = new Map<Digest, URL>();
   const manifestUrl = (reference: string): string => `/v2/${name}/manifests/${reference}`;
 
   async function fetchManifest(reference: string): Promise<StoredManifest> {
@@ -185,6 +190,13 @@ export async function openRepository(
     openUnverified: (descriptor) => downloadBlob(place, descriptor),
     readPiece: (digest, start, length) => readBlobPiece(place, digest, start, length),
     readPieces: makePieceReader(place),
+    streamPiece: (digest, start, length, signal) =>
+      streamBlobPiece(place, elsewhere, { digest, start, length, ...(signal && { signal }) }),
+    warmUp(connections) {
+      for (let i = 0; i < connections; i++) {
+        exchange.send({ method: 'GET', url: new URL('/v2/', base) }).then(discard, () => {});
+      }
+    },
     pushBlob: (source, from = []) =>
       uploadBlob(
         place,

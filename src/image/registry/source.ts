@@ -9,17 +9,25 @@ import type { BlobPiece } from './download.js';
 import { makeLimit } from './limit.js';
 import { referrersIn } from './referrers-api.js';
 import { RegistryError } from './registry-error.js';
-import { openRepository } from './repository.js';
+import { openRepository, type StoredManifest } from './repository.js';
 import { DEFAULT_PARALLEL, type RegistryOptions } from './settings.js';
 
 /** So much of each blob is asked for when its size and first bytes are wanted: configs and small layers come whole. */
 const PEEK_BYTES = 16 * KIB;
 
+export interface RegistryFilesOptions extends RegistryOptions {
+  /** What the name leads to, where that is known: it is not asked for. */
+  readonly root?: StoredManifest | undefined;
+  /** Connections opened while the first answer is under way, for what is asked for next. Absent: none. */
+  readonly warmUp?: number | undefined;
+}
+
 /** @throws HL_ERR_NOT_FOUND, HL_ERR_AUTH, HL_ERR_NETWORK, HL_ERR_DIGEST, HL_ERR_LIMIT, HL_ERR_IMAGE */
-export async function openRegistryFiles(name: RegistryName, options: RegistryOptions): Promise<Files> {
+export async function openRegistryFiles(name: RegistryName, options: RegistryFilesOptions): Promise<Files> {
   const repository = await openRepository(name, 'pull', options);
   try {
-    const root = await repository.getManifest(name.digest ?? name.tag!);
+    if (options.warmUp) repository.warmUp(options.warmUp);
+    const root = options.root ?? (await repository.getManifest(name.digest ?? name.tag!));
     const limit = makeLimit(options.parallel ?? DEFAULT_PARALLEL);
     const manifests = new Map<Digest, Buffer>([[root.descriptor.digest, root.bytes]]);
     const peeks = new Map<Digest, Promise<BlobPiece | undefined>>();
@@ -75,6 +83,7 @@ export async function openRegistryFiles(name: RegistryName, options: RegistryOpt
         if (length <= PEEK_BYTES || piece.bytes.length === piece.total) return piece.bytes.subarray(0, length);
         return (await limit.run(() => repository.readPiece(digest, 0, length))).bytes;
       },
+      range: (path, start, length, signal) => repository.streamPiece(digestOf(path), start, length, signal),
       async pathOf() {
         return undefined;
       },

@@ -18,6 +18,7 @@ export interface Call {
   readonly expect: readonly number[];
   /** For messages, after "cannot": `pull sha256:… from host/app`. */
   readonly doing: string;
+  readonly signal?: AbortSignal;
   /** True: the caller tries again itself. */
   readonly once?: boolean;
 }
@@ -45,6 +46,7 @@ export function makeTransport(exchange: Exchange, base: URL, auth: Authorizer, o
         url,
         headers: { ...call.headers, ...(authorization === undefined ? {} : { authorization }) },
         ...(call.body === undefined ? {} : { body: call.body }),
+        ...(call.signal === undefined ? {} : { signal: call.signal }),
       });
       if (call.expect.includes(answer.status)) return answer;
       const again =
