@@ -1,6 +1,7 @@
 // Ids: of the image's user, read through the mount (so that the read is part of the trace, as a container runtime's
 // own would be), and of the user namespace that this process is in.
 import { readFileSync, statSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { HotlayerError } from '../errors.js';
 import { MIB } from '../units.js';
 import { type Identity, parseGroup, parsePasswd, resolveUser } from './passwd.js';
@@ -13,13 +14,13 @@ const MAX_FILE = 16 * MIB;
  * Reads both files always, as containerd does.
  * @throws HL_ERR_WORKLOAD when the user is not in them, HL_ERR_LIMIT when a file is absurdly large
  */
-export function readIdentity(root: string, user: string): Identity {
-  const passwd = readImageText(root, '/etc/passwd');
-  const group = readImageText(root, '/etc/group');
+export async function readIdentity(root: string, user: string): Promise<Identity> {
+  const [passwd, group] = await Promise.all([readImageText(root, '/etc/passwd'), readImageText(root, '/etc/group')]);
   return resolveUser(user, parsePasswd(passwd), parseGroup(group));
 }
 
-function readImageText(root: string, path: string): string {
+/** Not synchronously: the bytes may have to come from this very thread (rootfs/types.ts, Answerer). */
+async function readImageText(root: string, path: string): Promise<string> {
   const { path: file, type } = resolveInRoot(root, path);
   if (type !== 'file') return '';
   const stat = statSync(file);
@@ -33,7 +34,7 @@ function readImageText(root: string, path: string): string {
       },
     );
   }
-  return readFileSync(file, 'utf8');
+  return readFile(file, 'utf8');
 }
 
 export interface Namespace {

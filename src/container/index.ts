@@ -6,7 +6,7 @@ export { type GroupEntry, type Identity, type PasswdEntry, parseGroup, parsePass
 export { type Check, probeMachine } from './probe.js';
 export { DEFAULT_PATH, makeProcessSpec, mergeEnv, type ProcessOverrides, parseEnvFile } from './process-spec.js';
 export { formatReadyRule, parseReadyRule } from './ready.js';
-export { runSession } from './run-session.js';
+export { runSession, type StartedSession, type StartOptions, startSession } from './run-session.js';
 export { quote } from './shell.js';
 export { parseSignal } from './signals.js';
 export * from './types.js';

@@ -18,7 +18,16 @@ export interface PlainError {
   readonly stack?: string;
 }
 
+/** Between the file system's answerer and the parent's `SessionHooks.link`, in both directions. */
+export interface FsMessage {
+  readonly type: 'fs';
+  readonly message: unknown;
+}
+
+export type ParentMessage = StartMessage | FsMessage;
+
 export type SessionMessage =
+  | FsMessage
   /** The process is up: from here on its standard streams carry the workload's output only. */
   | { readonly type: 'hello' }
   | { readonly type: 'result'; readonly result: SessionResult }

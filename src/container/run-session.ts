@@ -8,7 +8,7 @@ import { HotlayerError } from '../errors.js';
 import { makeTempDir } from '../temp.js';
 import { flow } from './flow.js';
 import { refuseTakenPorts } from './listening.js';
-import { fromPlain, type SessionMessage, type StartMessage } from './messages.js';
+import { fromPlain, type ParentMessage, type SessionMessage } from './messages.js';
 import { parseSignal } from './signals.js';
 import { findTools, type Tools, toolPath } from './tools.js';
 import type { SessionHooks, SessionResult, SessionSpec } from './types.js';
@@ -20,6 +20,65 @@ const HELLO_MS = 30_000;
 const END_MS = 2000;
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
+/** A session's process that comes up, or waits for what it is to do. */
+export interface StartedSession {
+  /** As runSession; `spec.fds` and `spec.tmpdir` were those of the start. Once only. */
+  run(spec: SessionSpec, hooks?: SessionHooks): Promise<SessionResult>;
+  /** Ends it without a run. Idempotent. */
+  abandon(): Promise<void>;
+}
+
+export interface StartOptions {
+  readonly fds?: readonly number[];
+  readonly tmpdir?: string;
+  /** Module that the file system will probably be made by: loaded meanwhile. */
+  readonly preload?: string;
+}
+
+/**
+ * Starts the process of a session before it is known what it is to run: that takes a tenth of a second, in which the
+ * image can be found.
+ * @throws HL_ERR_MACHINE when programs are missing, HL_ERR_IO
+ */
+export function startSession(options: StartOptions = {}): StartedSession {
+  const tools = findTools();
+  const dir = makeTempDir(options.tmpdir);
+  let session: Session;
+  try {
+    session = new Session(tools, dir.path, options);
+  } catch (error) {
+    dir.remove();
+    throw error;
+  }
+  return {
+    async run(spec, hooks = {}) {
+      const interrupt = (why: string) => session.interrupt(why);
+      const onSignal = (signal: NodeJS.Signals) => interrupt(signal);
+      const onAbort = () => interrupt('the caller');
+      for (const signal of SIGNALS) process.on(signal, onSignal);
+      hooks.signal?.addEventListener('abort', onAbort);
+      try {
+        parseSignal(spec.stopSignal ?? 'SIGTERM');
+        if (spec.net === 'host') refuseTakenPorts(spec.until);
+        session.begin(spec, hooks);
+        if (hooks.signal?.aborted) onAbort();
+        return await session.outcome;
+      } catch (error) {
+        await session.end();
+        throw error;
+      } finally {
+        for (const signal of SIGNALS) process.removeListener(signal, onSignal);
+        hooks.signal?.removeEventListener('abort', onAbort);
+        dir.remove();
+      }
+    },
+    async abandon() {
+      await session.end();
+      dir.remove();
+    },
+  };
+}
+
 /**
  * Starts a workload on a served file system, waits until it is ready or has ended, and ends it.
  * When the promise settles, no process, no mount and no file of the session is left; when this process is killed, the
@@ -29,29 +88,22 @@ const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
  *   A workload that fails, or is never ready, is a result.
  */
 export async function runSession(spec: SessionSpec, hooks: SessionHooks = {}): Promise<SessionResult> {
+  // Before there is a process to end.
   parseSignal(spec.stopSignal ?? 'SIGTERM');
   if (spec.net === 'host') refuseTakenPorts(spec.until);
-  const tools = findTools();
-  using dir = makeTempDir(spec.tmpdir);
-  const session = new Session(tools, spec, dir.path, hooks);
-  const interrupt = (why: string) => session.interrupt(why);
-  const onSignal = (signal: NodeJS.Signals) => interrupt(signal);
-  const onAbort = () => interrupt('the caller');
-  for (const signal of SIGNALS) process.on(signal, onSignal);
-  hooks.signal?.addEventListener('abort', onAbort);
-  try {
-    if (hooks.signal?.aborted) onAbort();
-    return await session.outcome;
-  } finally {
-    for (const signal of SIGNALS) process.removeListener(signal, onSignal);
-    hooks.signal?.removeEventListener('abort', onAbort);
-  }
+  const { fds, tmpdir } = spec;
+  return startSession({ fds, preload: spec.fs.module, ...(tmpdir !== undefined && { tmpdir }) }).run(spec, hooks);
 }
 
 class Session {
   /** Settles when the session's processes have ended. */
   readonly outcome: Promise<SessionResult>;
   readonly #child: ChildProcess;
+  readonly #dir: string;
+  #spec: SessionSpec | undefined;
+  #hooks: SessionHooks = {};
+  #onFsMessage: ((message: unknown) => void) | undefined;
+  readonly #fsMessages: unknown[] = [];
   #result: SessionResult | undefined;
   #error: HotlayerError | undefined;
   #hello = false;
@@ -61,14 +113,15 @@ class Session {
   readonly #pipes: Readable[] = [];
   readonly #timers = new Set<NodeJS.Timeout>();
 
-  constructor(tools: Tools, spec: SessionSpec, dir: string, hooks: SessionHooks) {
-    const [program, ...args] = sessionCommand(tools, dir, needsUserNamespace());
+  constructor(tools: Tools, dir: string, { fds = [], preload }: StartOptions) {
+    this.#dir = dir;
+    const [program, ...args] = sessionCommand(tools, dir, needsUserNamespace(), preload);
     this.#child = spawn(program!, args, {
       cwd: '/',
       // A session of its own: the terminal's Ctrl-C reaches this process only.
       detached: true,
       env: { ...process.env, PATH: toolPath() },
-      stdio: ['ignore', 'pipe', 'pipe', 'ipc', ...spec.fds],
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc', ...fds],
       serialization: 'advanced',
     });
     const drained = (['stdout', 'stderr'] as const).map((stream) => {
@@ -76,24 +129,28 @@ class Session {
       this.#pipes.push(pipe);
       flow(
         pipe,
-        (chunk) => this.#output(chunk, stream, hooks),
+        (chunk) => this.#output(chunk, stream),
         () => this.#killed,
       );
       return new Promise((resolve) => pipe.on('close', resolve));
     });
     this.#child.on('message', (message: SessionMessage) => {
-      if (message.type === 'hello') {
-        this.#hello = true;
-        clearTimeout(slow);
-        const { fds: _, ...rest } = spec;
-        const start: StartMessage = { type: 'start', spec: { ...rest, fds: [] }, dir };
-        this.#child.send(start, (error) => {
-          if (error) this.#fail(new HotlayerError('HL_ERR_BUG', `cannot hand over the session: ${error.message}`));
-        });
-        return;
+      switch (message.type) {
+        case 'hello':
+          this.#hello = true;
+          clearTimeout(slow);
+          this.#handOver();
+          return;
+        case 'fs':
+          if (this.#onFsMessage) this.#onFsMessage(message.message);
+          else this.#fsMessages.push(message.message);
+          return;
+        case 'result':
+          this.#result = message.result;
+          break;
+        case 'error':
+          this.#error ??= fromPlain(message.error);
       }
-      if (message.type === 'result') this.#result = message.result;
-      else this.#error ??= fromPlain(message.error);
       this.#later(END_MS, () => this.#kill());
     });
     const slow = this.#later(HELLO_MS, () =>
@@ -115,13 +172,48 @@ class Session {
       if (this.#error) throw this.#error;
       return this.#result ?? Promise.reject(this.#lost(status, signal));
     });
+    // It may end before anybody runs something in it.
+    this.outcome.catch(() => {});
   }
 
-  #output(chunk: Buffer, stream: 'stdout' | 'stderr', hooks: SessionHooks): unknown {
+  begin(spec: SessionSpec, hooks: SessionHooks): void {
+    this.#spec = spec;
+    this.#hooks = hooks;
+    hooks.onLink?.({
+      send: (message) => this.#post({ type: 'fs', message }),
+      listen: (listener) => {
+        this.#onFsMessage = listener;
+        for (const message of this.#fsMessages.splice(0)) listener(message);
+      },
+    });
+    this.#handOver();
+  }
+
+  /** Ends its processes; the outcome does not matter any more. */
+  async end(): Promise<void> {
+    this.#kill();
+    await this.outcome.catch(() => {});
+  }
+
+  #handOver(): void {
+    if (!this.#hello || !this.#spec) return;
+    const { fds: _, ...rest } = this.#spec;
+    this.#post({ type: 'start', spec: { ...rest, fds: [] }, dir: this.#dir });
+  }
+
+  #post(message: ParentMessage): void {
+    if (!this.#child.connected) return;
+    this.#child.send(message, (error) => {
+      if (error && message.type === 'start')
+        this.#fail(new HotlayerError('HL_ERR_BUG', `cannot hand over the session: ${error.message}`));
+    });
+  }
+
+  #output(chunk: Buffer, stream: 'stdout' | 'stderr'): unknown {
     const text = stream === 'stderr' || !this.#hello ? chunk.toString('utf8') : '';
     if (!this.#hello) this.#earlyText += text;
     else if (stream === 'stderr' && CHILD_WAS_KILLED.test(text)) this.#wasKilled = true;
-    else return hooks.onOutput?.(chunk, stream);
+    else return this.#hooks.onOutput?.(chunk, stream);
     return undefined;
   }
 
@@ -178,14 +270,24 @@ class Session {
  * setpriv: dies with this process. unshare: its child, the session, dies with it. The tmpfs: nothing in it is seen, or
  * stays, outside of the mount namespace.
  */
-function sessionCommand(tools: Tools, dir: string, userNamespace: boolean): string[] {
+function sessionCommand(tools: Tools, dir: string, userNamespace: boolean, preload: string | undefined): string[] {
   const main = fileURLToPath(new URL('./session-main.js', import.meta.url));
   const mountTmpfs = 'mount -n -t tmpfs -o mode=755 hotlayer "$1" && shift && exec "$@"';
   return [
     ...[tools.setpriv, '--pdeathsig', 'KILL', '--', tools.unshare],
     ...(userNamespace ? ['--user', '--map-root-user'] : []),
     ...['--mount', '--propagation', 'private', '--pid', '--fork', '--kill-child', '--mount-proc', '--'],
-    ...[tools.sh, '-c', mountTmpfs, 'hotlayer', dir, process.execPath, '--no-warnings', main],
+    ...[
+      tools.sh,
+      '-c',
+      mountTmpfs,
+      'hotlayer',
+      dir,
+      process.execPath,
+      '--no-warnings',
+      main,
+      ...(preload === undefined ? [] : [preload]),
+    ],
   ];
 }
 

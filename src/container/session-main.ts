@@ -2,9 +2,9 @@
 // it has started; in a mount namespace of its own, so that its mounts go with it. run-session.ts starts it.
 import { closeSync, readdirSync, readFileSync } from 'node:fs';
 import { HotlayerError } from '../errors.js';
-import { flushed, writeTo } from './flow.js';
-import { type SessionMessage, type StartMessage, toPlain } from './messages.js';
-import { conduct } from './session.js';
+import { prepareThread } from '../fuse/index.js';
+import type { Link } from '../rootfs/types.js';
+import { type ParentMessage, type SessionMessage, type StartMessage, toPlain } from './messages.js';
 
 const O_CLOEXEC = 0o2000000;
 
@@ -37,6 +37,15 @@ async function finish(message: SessionMessage): Promise<never> {
 }
 
 closeForeign();
+// What takes long first, and at the same time: the thread that will serve the file system, and what conducts a session.
+const preload = process.argv[2];
+prepareThread(preload);
+const modules = Promise.all([
+  import('./session.js'),
+  import('./flow.js'),
+  ...(preload === undefined ? [] : [import(preload)]),
+]);
+modules.catch(() => {});
 // Node hands this one on to whatever it starts, even with an environment of its own (child_process.js).
 delete process.env.NODE_V8_COVERAGE;
 // The parent has gone: nobody wants the result.
@@ -48,14 +57,31 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal
 // The file system module's warnings are not the workload's output.
 process.on('warning', () => {});
 
-process.once('message', async ({ spec, dir }: StartMessage) => {
+let onFsMessage: ((message: unknown) => void) | undefined;
+const fsMessages: unknown[] = [];
+const link: Link = {
+  send: (message) => void send({ type: 'fs', message }),
+  listen(listener) {
+    onFsMessage = listener;
+    for (const message of fsMessages.splice(0)) listener(message);
+  },
+};
+
+async function begin({ spec, dir }: StartMessage): Promise<void> {
+  const [{ conduct }, { flushed, writeTo }] = await modules;
   try {
-    const result = await conduct(spec, dir, (chunk, stream) => writeTo(process[stream], chunk));
+    const result = await conduct(spec, dir, (chunk, stream) => writeTo(process[stream], chunk), link);
     await Promise.all([flushed(process.stdout), flushed(process.stderr)]);
     await finish({ type: 'result', result });
   } catch (error) {
     await finish({ type: 'error', error: toPlain(error) });
   }
+}
+
+process.on('message', (message: ParentMessage) => {
+  if (message.type === 'start') void begin(message);
+  else if (onFsMessage) onFsMessage(message.message);
+  else fsMessages.push(message.message);
 });
-if (process.send) await send({ type: 'hello' });
+if (process.send) void send({ type: 'hello' });
 else throw new HotlayerError('HL_ERR_BUG', 'session-main.js is started by runSession only');

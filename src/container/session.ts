@@ -1,6 +1,7 @@
 // What the session's process does, from an empty directory to the workload's end.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { type Mounted, rawTransport } from '../fuse/index.js';
+import type { Link } from '../rootfs/types.js';
 import type { Nanos } from '../units.js';
 import { type Namespace, ownNamespace, readIdentity } from './identity.js';
 import { EXEC_FAILED, type LaunchPlan, launchCommand, variableScript } from './launch.js';
@@ -17,10 +18,15 @@ import { type Ended, Workload } from './workload.js';
 export const DEFAULT_GRACE: Nanos = 5e9;
 
 /**
- * @param dir a directory with a private tmpfs on it
+ * @param dir a directory with a private tmpfs on it @param link for the file system's answerer
  * @throws HL_ERR_MACHINE, HL_ERR_WORKLOAD, HL_ERR_NOT_FOUND, and whatever the file system module throws
  */
-export async function conduct(spec: SessionSpec, dir: string, onOutput: OutputHook): Promise<SessionResult> {
+export async function conduct(
+  spec: SessionSpec,
+  dir: string,
+  onOutput: OutputHook,
+  link?: Link,
+): Promise<SessionResult> {
   process.umask(0o022);
   const tools = findTools();
   const namespace = ownNamespace();
@@ -32,6 +38,8 @@ export async function conduct(spec: SessionSpec, dir: string, onOutput: OutputHo
     args: withActivity(spec.fs.args, activity),
     name: 'hotlayer',
     allowOther: true,
+    early: true,
+    ...(link && { link }),
     ...(spec.maxReadahead !== undefined && { maxReadahead: spec.maxReadahead }),
     ...(spec.readdirplus !== undefined && { readdirplus: spec.readdirplus }),
   });
@@ -93,7 +101,7 @@ async function prepare(
     readonlyRoot: spec.readonlyRoot ?? false,
     userNamespace: namespace.inner,
   });
-  const identity = readIdentity(layout.root, spec.process.user);
+  const identity = await readIdentity(layout.root, spec.process.user);
   const furnished = await furnish(tools, dir, layout, spec, writable === 'overlay');
   warnings.push(...furnished.warnings);
 

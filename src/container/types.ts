@@ -1,5 +1,6 @@
 // A session: one process started on a root file system that a FuseTransport serves, in namespaces of its own,
 // watched until it is ready or done, and ended without leaving a trace on the machine.
+import type { Link } from '../rootfs/types.js';
 import type { Nanos } from '../units.js';
 
 export type ReadyRule =
@@ -108,4 +109,6 @@ export interface SessionHooks {
    */
   onOutput?: OutputHook;
   readonly signal?: AbortSignal;
+  /** Takes the other end of the link that the file system module's createAnswerer is given. */
+  onLink?(link: Link): void;
 }
