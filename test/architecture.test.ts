@@ -13,6 +13,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ['image'],
   ['stargz'],
   ['rootfs'],
+  ['lazy'],
   ['fuse'],
   ['container'],
   ['trace'],

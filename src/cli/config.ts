@@ -19,6 +19,11 @@ function findConfig(argv: readonly string[], cwd: string): string | undefined {
   }
 }
 
+/** Whether there is a config file to be applied. */
+export function hasConfigFile(argv: readonly string[], cwd = process.cwd()): boolean {
+  return findConfig(argv, cwd) !== undefined;
+}
+
 /** Sets what the file says on the program's commands, below flags and environment. @throws HL_ERR_USAGE */
 export function applyConfigFile(program: Command, argv: readonly string[], cwd = process.cwd()): void {
   const file = findConfig(argv, cwd);

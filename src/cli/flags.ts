@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { parseEnvFile } from '../container/process-spec.js';
+import { type ProcessOverrides, parseEnvFile } from '../container/process-spec.js';
 import { HotlayerError } from '../errors.js';
 import { parseDuration, parseSize } from '../units.js';
 
@@ -94,13 +94,8 @@ export function addPlatformOption(command: Command): void {
   addRegistryOptions(command);
 }
 
-/** How the workload is started and watched; the same for `profile`, for `optimize -- CMD` and for `demo`. */
-export interface WorkloadFlags extends PlatformFlags {
-  runs: number;
-  until?: string[];
-  timeout: number;
-  precision: 'exact' | 'fast';
-  keepTraces?: string;
+/** What a container is started with. */
+export interface ProcessFlags extends PlatformFlags {
   env?: string[];
   envFile?: string[];
   user?: string;
@@ -111,8 +106,45 @@ export interface WorkloadFlags extends PlatformFlags {
   runtime: 'auto' | 'builtin';
 }
 
-export function addWorkloadOptions(command: Command): void {
+export function addProcessOptions(command: Command): void {
   addPlatformOption(command);
+  command
+    .addOption(new Option('-e, --env <name[=value]>', 'set a variable in the container; repeatable').argParser(collect))
+    .addOption(new Option('--env-file <file>', 'variables, one NAME=value a line; repeatable').argParser(collect))
+    .addOption(flag('--user <user[:group]>', 'run as this user of the image (default: as the image says)'))
+    .addOption(flag('--workdir <dir>', 'working directory in the container'))
+    .addOption(flag('--entrypoint <program>', "replaces the image's entrypoint and drops its command"))
+    .addOption(
+      new Option('-v, --mount <src:dst[:ro]>', 'bind a host path into the container; repeatable').argParser(collect),
+    )
+    .addOption(
+      flag('--net <net>', "the host's network, or none but loopback").choices(['host', 'none']).default('host'),
+    )
+    .addOption(flag('--runtime <runtime>', 'what starts the container').choices(['auto', 'builtin']).default('auto'));
+}
+
+/** For makeProcessSpec. @param args words after `--`; none: the image's own command */
+export function processOverrides(args: readonly string[], flags: ProcessFlags): ProcessOverrides {
+  return {
+    ...(flags.entrypoint === undefined ? {} : { entrypoint: [flags.entrypoint] }),
+    ...(flags.user === undefined ? {} : { user: flags.user }),
+    ...(flags.workdir === undefined ? {} : { workdir: flags.workdir }),
+    args,
+    envFile: readEnvFiles(flags.envFile),
+    env: flags.env ?? [],
+  };
+}
+
+/** How the workload is started and watched; the same for `profile`, for `optimize -- CMD` and for `demo`. */
+export interface WorkloadFlags extends ProcessFlags {
+  runs: number;
+  until?: string[];
+  timeout: number;
+  precision: 'exact' | 'fast';
+  keepTraces?: string;
+}
+
+export function addWorkloadOptions(command: Command): void {
   command
     .addOption(flag('-r, --runs <n>', 'how often to run the workload').argParser(wholeNumber(1, 1000)).default(3))
     .addOption(
@@ -129,19 +161,46 @@ export function addWorkloadOptions(command: Command): void {
         .choices(['exact', 'fast'])
         .default('exact'),
     )
-    .addOption(flag('--keep-traces <dir>', 'keep the trace of each run in this directory'))
-    .addOption(new Option('-e, --env <name[=value]>', 'set a variable in the container; repeatable').argParser(collect))
-    .addOption(new Option('--env-file <file>', 'variables, one NAME=value a line; repeatable').argParser(collect))
-    .addOption(flag('--user <user[:group]>', 'run as this user of the image (default: as the image says)'))
-    .addOption(flag('--workdir <dir>', 'working directory in the container'))
-    .addOption(flag('--entrypoint <program>', "replaces the image's entrypoint and drops its command"))
+    .addOption(flag('--keep-traces <dir>', 'keep the trace of each run in this directory'));
+  addProcessOptions(command);
+}
+
+/** The cache of lazily read images, for `run` and `mount`. */
+export interface LazyFlags extends PlatformFlags {
+  cacheDir?: string;
+  cacheSize?: number;
+  offline?: boolean;
+  pull: 'missing' | 'always' | 'never';
+  backgroundFetch?: boolean;
+  fetchTimeout: number;
+}
+
+export function addLazyOptions(command: Command): void {
+  command
     .addOption(
-      new Option('-v, --mount <src:dst[:ro]>', 'bind a host path into the container; repeatable').argParser(collect),
+      flag(
+        '--cache-dir <dir>',
+        'where fetched content is kept (default: $XDG_CACHE_HOME/hotlayer or ~/.cache/hotlayer)',
+      ),
     )
     .addOption(
-      flag('--net <net>', "the host's network, or none but loopback").choices(['host', 'none']).default('host'),
+      flag(
+        '--cache-size <size>',
+        'keep at most so much; what was not used for longest goes first (default: 20GiB)',
+      ).argParser(size),
     )
-    .addOption(flag('--runtime <runtime>', 'what starts the container').choices(['auto', 'builtin']).default('auto'));
+    .addOption(flag('--offline', 'fetch nothing: all that is needed must be in the cache'))
+    .addOption(
+      flag('--pull <when>', 'ask the registry what the name leads to: when the cache does not know, always, or never')
+        .choices(['missing', 'always', 'never'])
+        .default('missing'),
+    )
+    .addOption(flag('--background-fetch', 'fetch the whole image while it runs, when there is nothing better to do'))
+    .addOption(
+      flag('--fetch-timeout <time>', 'how long a read waits for a registry that fails before it fails too')
+        .argParser(duration)
+        .default(30e9, '30s'),
+    );
 }
 
 /** The variables of the env files, in order. @throws HL_ERR_USAGE naming file and line */

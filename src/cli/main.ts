@@ -2,17 +2,11 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError, type Option } from 'commander';
 import { EXIT, HotlayerError, isHotlayerError } from '../errors.js';
-import type { RegistryOptions } from '../image/index.js';
+import type { RegistryOptions } from '../image/registry/settings.js';
 import { formatNanos } from '../units.js';
-import { applyConfigFile } from './config.js';
-import { addDemo } from './demo.js';
-import { addDoctor } from './doctor.js';
+import { applyConfigFile, hasConfigFile } from './config.js';
 import { addGlobalOptions, envName, type GlobalFlags } from './flags.js';
-import { addInspect } from './inspect.js';
-import { addOptimize } from './optimize.js';
 import { Output } from './output.js';
-import { addProfile } from './profile.js';
-import { addVerify } from './verify.js';
 
 /** What every command is given besides its own arguments. */
 export interface CommandContext {
@@ -30,6 +24,21 @@ export type Action<Flags> = (context: CommandContext, operands: readonly string[
 
 /** Adds a command's action: `register(command, action)`, with the operands as one flat list. */
 export type Register = <Flags>(command: Command, action: Action<Flags>) => void;
+
+/** In the order in which the help lists them. */
+const COMMANDS: readonly (readonly [
+  name: string,
+  load: () => Promise<(program: Command, register: Register) => void>,
+])[] = [
+  ['profile', async () => (await import('./profile.js')).addProfile],
+  ['optimize', async () => (await import('./optimize.js')).addOptimize],
+  ['verify', async () => (await import('./verify.js')).addVerify],
+  ['inspect', async () => (await import('./inspect.js')).addInspect],
+  ['run', async () => (await import('./run.js')).addRun],
+  ['mount', async () => (await import('./mount.js')).addMount],
+  ['doctor', async () => (await import('./doctor.js')).addDoctor],
+  ['demo', async () => (await import('./demo.js')).addDemo],
+];
 
 function version(): string {
   const file = new URL('../../../package.json', import.meta.url);
@@ -95,7 +104,9 @@ async function main(argv: readonly string[]): Promise<number> {
     });
   };
 
-  for (const add of [addProfile, addOptimize, addVerify, addInspect, addDoctor, addDemo]) add(program, register);
+  // A container should start at once: only the command that is meant is loaded, where it is clear which that is.
+  const meant = COMMANDS.filter(([name]) => name === argv[0] && !hasConfigFile(argv));
+  for (const [, load] of meant.length > 0 ? meant : COMMANDS) (await load())(program, register);
   program.addHelpText(
     'after',
     `\nExit status: 0 done · 1 the answer is no · 2 wrong command line · 3 bad input · 4 this machine cannot · 5 workload failed · 130 interrupted`,

@@ -5,7 +5,7 @@ import { makeProcessSpec, parseReadyRule, runSession } from '../container/index.
 import type { OpenImageOptions, ProcessConfig } from '../image/index.js';
 import type { SpooledImage } from '../rootfs/spooled-image.js';
 import { formatBytes, formatCount, formatNanos } from '../units.js';
-import { type PlatformFlags, readBinds, readEnvFiles, type WorkloadFlags } from './flags.js';
+import { type PlatformFlags, processOverrides, readBinds, type WorkloadFlags } from './flags.js';
 import type { CommandContext } from './main.js';
 
 export interface Profiled {
@@ -54,18 +54,7 @@ function profileOptions(
 ): ProfileOptions {
   const { out, signal } = context;
   return {
-    process: makeProcessSpec(
-      config,
-      {
-        ...(flags.entrypoint === undefined ? {} : { entrypoint: [flags.entrypoint] }),
-        ...(flags.user === undefined ? {} : { user: flags.user }),
-        ...(flags.workdir === undefined ? {} : { workdir: flags.workdir }),
-        args,
-        envFile: readEnvFiles(flags.envFile),
-        env: flags.env ?? [],
-      },
-      process.env,
-    ),
+    process: makeProcessSpec(config, processOverrides(args, flags), process.env),
     ...(config?.StopSignal ? { stopSignal: config.StopSignal } : {}),
     until: (flags.until ?? []).map(parseReadyRule),
     timeoutNanos: flags.timeout,

@@ -6,7 +6,16 @@ import type { TarEntry } from '../stargz/tar-entry.js';
 import { readPayload, scanTarFd } from '../stargz/tar-scan.js';
 import { mergeLayers } from './merge.js';
 import type { Tree, TreeNode } from './tree.js';
-import { type Attr, type Caller, type DirEntry, ERRNO, FsError, type NodeId, type RootFs } from './types.js';
+import {
+  type Attr,
+  type Caller,
+  type DirEntry,
+  ERRNO,
+  FsError,
+  type Later,
+  type NodeId,
+  type RootFs,
+} from './types.js';
 
 /** What stat says of a directory, which has no size of its own in a tar: one block of the usual file system. */
 const DIRECTORY_SIZE = 4096;
@@ -25,13 +34,16 @@ export interface LayersFsOptions {
    * read nor copied up. The image's owners stay in `tree`.
    */
   readonly squash?: { readonly uid: number; readonly gid: number };
+  /** Called by `close`. Absent: whoever opened the layers closes them. */
+  readonly onClose?: () => void;
 }
 
 /**
  * Puts content of a regular file into `into` from its start: all of it, less only at the end of the file.
- * `layer` counts from 0 = the lowest. May throw HotlayerError besides FsError; both mean EIO to a reader.
+ * `layer` counts from 0 = the lowest. May put the answer off, for exactly the bytes of `into`. May throw HotlayerError
+ * besides FsError; both mean EIO to a reader.
  */
-export type ContentReader = (layer: number, entry: TarEntry, offset: number, into: Buffer) => number;
+export type ContentReader = (layer: number, entry: TarEntry, offset: number, into: Buffer) => number | Later;
 
 export class LayersFs implements RootFs {
   constructor(
@@ -75,7 +87,15 @@ export class LayersFs implements RootFs {
     return 0;
   }
 
-  read(id: NodeId, _handle: number, into: Buffer, at: number, length: number, offset: number, _caller: Caller): number {
+  read(
+    id: NodeId,
+    _handle: number,
+    into: Buffer,
+    at: number,
+    length: number,
+    offset: number,
+    _caller: Caller,
+  ): number | Later {
     const node = this.tree.node(id);
     if (node.type === 'dir') throw new FsError(ERRNO.EISDIR, node.name);
     if (node.type !== 'reg' || !node.entry) throw new FsError(ERRNO.EINVAL, node.name);
@@ -103,8 +123,9 @@ export class LayersFs implements RootFs {
     return { blocks: Math.ceil(this.tree.totals.bytes / 512), files: this.tree.nodes.length - 1 };
   }
 
-  /** Whoever opened the layers closes them. */
-  close(): void {}
+  close(): void {
+    this.options.onClose?.();
+  }
 
   #directory(id: NodeId): Map<string, TreeNode> {
     const node = this.tree.node(id);

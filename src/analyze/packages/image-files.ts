@@ -1,7 +1,7 @@
 // Files of an image by path, symlinks followed inside of it: what the readers of package databases need of a RootFs.
 import { bytesToPath } from '../../paths.js';
 import { MAX_SYMLINKS } from '../../rootfs/tree.js';
-import { FsError, type NodeId, ROOT_NODE, type RootFs } from '../../rootfs/types.js';
+import { FsError, Later, type NodeId, ROOT_NODE, type RootFs } from '../../rootfs/types.js';
 import { MIB } from '../../units.js';
 
 const NOBODY = { pid: 0, uid: 0, gid: 0 };
@@ -37,7 +37,8 @@ export class ImageFiles {
         let done = 0;
         while (done < out.length) {
           const got = this.#fs.read(found.node, handle, out, done, out.length - done, done, NOBODY);
-          if (got === 0) break;
+          // A file system that fetches as it is read has nobody here to wait for.
+          if (got instanceof Later || got === 0) break;
           done += got;
         }
         return out.subarray(0, done);

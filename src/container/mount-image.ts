@@ -1,0 +1,71 @@
+// An image's tree on a directory, until somebody unmounts it.
+import { spawn } from 'node:child_process';
+import { resolve } from 'node:path';
+import { rawTransport } from '../fuse/raw-transport.js';
+import type { ServiceCounts } from '../lazy/chunk-service.js';
+import { linkPair } from '../lazy/link-pair.js';
+import { lazyFsModule } from '../lazy/module-url.js';
+import { type LazyOptions, openForReading } from './run-image.js';
+
+export interface MountImageOptions extends LazyOptions {
+  /** Called once it can be used. */
+  readonly onMounted?: () => void;
+  /** Ends the mount. */
+  readonly signal?: AbortSignal;
+}
+
+export interface MountImageResult {
+  readonly counts: ServiceCounts;
+}
+
+/**
+ * Serves an image's root file system on a directory until it is unmounted, by whomever, or the signal fires.
+ * @throws as openLazyImage; HL_ERR_NOT_FOUND (the directory), HL_ERR_MACHINE
+ */
+export async function mountImage(
+  reference: string,
+  directory: string,
+  options: MountImageOptions,
+): Promise<MountImageResult> {
+  await using opened = await openForReading(reference, options);
+  const { image, service } = opened;
+  const [near, far] = linkPair();
+  service.serve(near);
+  const mounted = await rawTransport.mount({
+    mountpoint: directory,
+    module: lazyFsModule,
+    args: { layers: image.fs },
+    link: far,
+    name: 'hotlayer',
+  });
+  const reaper = startReaper(resolve(directory));
+  const end = () => void mounted.unmount().catch(() => {});
+  options.signal?.addEventListener('abort', end);
+  try {
+    if (options.signal?.aborted) end();
+    options.onMounted?.();
+    opened.fetchAhead().catch((error) => options.onWarning?.(`nothing is fetched ahead: ${(error as Error).message}`));
+    await mounted.closed;
+    return { counts: service.counts() };
+  } finally {
+    options.signal?.removeEventListener('abort', end);
+    await mounted.unmount();
+    reaper.kill();
+  }
+}
+
+/** Waits for the end of this process, then unmounts: SIGKILL leaves a mount that answers nobody. */
+const REAPER = `trap '' INT TERM HUP QUIT; read -r _; umount -i -n -l -- "$1"`;
+
+function startReaper(directory: string): { kill(): void } {
+  const child = spawn('/bin/sh', ['-c', REAPER, 'sh', directory], {
+    cwd: '/',
+    detached: true,
+    stdio: ['pipe', 'ignore', 'ignore'],
+  });
+  child.on('error', () => {});
+  child.stdin.on('error', () => {});
+  child.unref();
+  (child.stdin as unknown as { unref?(): void }).unref?.();
+  return { kill: () => void child.kill('SIGKILL') };
+}

@@ -1,0 +1,133 @@
+// A container from an image that is not here: found, mounted and started while its content comes.
+import type { ImageConfig } from '../image/types.js';
+import { Cache, type CacheOptions } from '../lazy/cache.js';
+import { ChunkService, type ServiceCounts, type ServiceOptions } from '../lazy/chunk-service.js';
+import { lazyFsModule } from '../lazy/module-url.js';
+import { type LazyImage, type OpenLazyOptions, openLazyImage } from '../lazy/open-image.js';
+import { type HotFile, wishesFor, wishesOfLandmarks } from '../lazy/prefetch.js';
+import type { Nanos } from '../units.js';
+import { takeSession } from './early-session.js';
+import type { BindMount, OutputHook, ProcessSpec, SessionResult, SessionSpec } from './types.js';
+
+/** How an image's content comes; for `run` and `mount`. */
+export interface LazyOptions
+  extends Omit<OpenLazyOptions, 'cache'>,
+    Pick<ServiceOptions, 'connections' | 'patienceMs' | 'stallMs'> {
+  readonly cache?: CacheOptions;
+  /** What to fetch ahead, first needed first; a function is called while the image is opened. Absent: what the landmarks say. */
+  readonly hot?: () => Promise<Iterable<HotFile>>;
+  /** True: the rest is fetched too, when there is nothing else to do. */
+  readonly backgroundFetch?: boolean;
+  /** Damage, failures, a full disk: one line each. */
+  readonly onWarning?: (line: string) => void;
+}
+
+/** An image whose content comes as it is needed, and what fetches it. */
+export interface OpenedImage extends AsyncDisposable {
+  readonly image: LazyImage;
+  readonly service: ChunkService;
+  readonly cache: Cache;
+  /** Begins with what is fetched ahead; settles when that is here, or cannot be had. */
+  fetchAhead(): Promise<void>;
+  /** Idempotent. */
+  close(): Promise<void>;
+}
+
+/** @throws as openLazyImage */
+export async function openForReading(reference: string, options: LazyOptions): Promise<OpenedImage> {
+  const cache = new Cache(options.cache);
+  try {
+    const hot = options.hot?.();
+    hot?.catch(() => {});
+    const image = await openLazyImage(reference, { ...options, cache });
+    const { connections, patienceMs, stallMs, offline, onWarning } = options;
+    const service = new ChunkService(image.layers, {
+      ...(connections !== undefined && { connections }),
+      ...(patienceMs !== undefined && { patienceMs }),
+      ...(stallMs !== undefined && { stallMs }),
+      ...(offline !== undefined && { offline }),
+      ...(onWarning && { onWarning }),
+      makeRoom: () => void cache.evict(),
+    });
+    let closing: Promise<void> | undefined;
+    const close = async () => {
+      service.close();
+      await image.close();
+      cache.close();
+      cache.evict();
+    };
+    const closeOnce = () => {
+      closing ??= close();
+      return closing;
+    };
+    return {
+      image,
+      service,
+      cache,
+      async fetchAhead() {
+        if (offline) return;
+        const files = await hot;
+        await service.prefetch(files ? wishesFor(files, image.layers) : wishesOfLandmarks(image.layers));
+        if (options.backgroundFetch) service.fetchRest();
+      },
+      close: closeOnce,
+      [Symbol.asyncDispose]: closeOnce,
+    };
+  } catch (error) {
+    cache.close();
+    throw error;
+  }
+}
+
+export interface RunImageOptions extends LazyOptions {
+  /** From the image's config. */
+  process(config: ImageConfig): ProcessSpec;
+  readonly binds?: readonly BindMount[];
+  readonly net?: SessionSpec['net'];
+  readonly hostname?: string;
+  readonly readonlyRoot?: boolean;
+  readonly tmpdir?: string;
+  readonly onOutput?: OutputHook;
+  readonly signal?: AbortSignal;
+}
+
+export interface RunImageResult {
+  readonly session: SessionResult;
+  readonly counts: ServiceCounts;
+}
+
+/** No limit: longer than a timer of Node can be, which is what the session makes of it. */
+const ENDLESS: Nanos = Number.MAX_SAFE_INTEGER;
+
+/** @throws as openLazyImage and runSession */
+export async function runImage(reference: string, options: RunImageOptions): Promise<RunImageResult> {
+  const { tmpdir } = options;
+  const session = takeSession({ ...(tmpdir !== undefined && { tmpdir }) });
+  try {
+    await using opened = await openForReading(reference, options);
+    const { image, service } = opened;
+    const { config } = image.config;
+    const spec: SessionSpec = {
+      fs: { module: lazyFsModule, args: { layers: image.fs } },
+      fds: [],
+      process: options.process(image.config),
+      binds: options.binds ?? [],
+      net: options.net ?? 'host',
+      hostname: options.hostname ?? 'hotlayer',
+      until: [],
+      timeoutNanos: ENDLESS,
+      ...(config?.StopSignal ? { stopSignal: config.StopSignal } : {}),
+      ...(options.readonlyRoot !== undefined && { readonlyRoot: options.readonlyRoot }),
+    };
+    const running = session.run(spec, {
+      ...(options.onOutput && { onOutput: options.onOutput }),
+      ...(options.signal && { signal: options.signal }),
+      onLink: (link) => service.serve(link),
+    });
+    opened.fetchAhead().catch((error) => options.onWarning?.(`nothing is fetched ahead: ${(error as Error).message}`));
+    const result = await running;
+    return { session: result, counts: service.counts() };
+  } finally {
+    await session.abandon();
+  }
+}

@@ -1,0 +1,26 @@
+// A lazily read image as a file system module (fuse/types.ts): the serving thread's half and the mounting thread's.
+import type { Answerer, FsPort, Link, RootFs } from '../rootfs/types.js';
+import { lazyAnswers } from './answers.js';
+import { type LazyFsArgs, openLazyFs } from './lazy-fs.js';
+
+export function createFs(args: unknown, port: FsPort): RootFs {
+  return openLazyFs(args as LazyFsArgs, port);
+}
+
+/** @param link to a ChunkService; absent: what is not in the cache fails */
+export function createAnswerer(_args: unknown, link: Link | undefined): Answerer {
+  return lazyAnswers(link ?? nobody());
+}
+
+function nobody(): Link {
+  let listener: ((message: unknown) => void) | undefined;
+  return {
+    send(message) {
+      const { layer, chunks } = message as { layer: number; chunks: readonly number[] };
+      listener?.({ type: 'failed', layer, chunks, why: 'nobody is there to fetch it' });
+    },
+    listen(take) {
+      listener = take;
+    },
+  };
+}

@@ -1,0 +1,113 @@
+// The content of a layer's chunks in the cache, as the thread that answers the kernel has it: what is here is read at
+// once, for the rest it is said what is missing. Content of an earlier run is checked block by block when first read.
+import { closeSync, fstatSync, readFileSync, readSync } from 'node:fs';
+import { join } from 'node:path';
+import { crc32 } from 'node:zlib';
+import { HotlayerError } from '../errors.js';
+import { ERRNO, FsError, Later } from '../rootfs/types.js';
+import { decodeRecords } from './check-index.js';
+import { CHECK_BLOCK, type ChunkTable, chunkAt } from './chunk-table.js';
+import { LAYER_FILES, openKept } from './layer-directory.js';
+import { blocksOf } from './layer-store.js';
+import { CHUNK, type LayerMemory, type ReadTicket } from './messages.js';
+
+export class LayerReader {
+  readonly memory: LayerMemory;
+  readonly #layer: number;
+  readonly #table: ChunkTable;
+  readonly #states: Uint8Array;
+  /** By check block; only those of `kept` chunks mean something. */
+  readonly #sums: Uint32Array;
+  readonly #checked: Uint8Array;
+  readonly #scratch = Buffer.allocUnsafeSlow(CHECK_BLOCK);
+
+  /**
+   * @param inode of the content's file, as the side that fills it has it
+   * @throws HL_ERR_IO
+   */
+  constructor(layer: number, directory: string, table: ChunkTable, inode: bigint) {
+    this.#layer = layer;
+    this.#table = table;
+    const count = table.chunks.length;
+    const states = new SharedArrayBuffer(Math.max(1, count));
+    this.#states = new Uint8Array(states);
+    this.#sums = new Uint32Array(table.blockOf[count]!);
+    this.#checked = new Uint8Array(this.#sums.length);
+    const fd = openKept(directory, 'data', 'r');
+    this.memory = { states, fd };
+    if (fstatSync(fd, { bigint: true }).ino !== inode) {
+      closeSync(fd);
+      throw new HotlayerError('HL_ERR_IO', `${directory} was evicted from the cache while it was opened`, {
+        hint: 'try again; a bigger --cache-size makes it less likely',
+      });
+    }
+    const index = readFileSync(join(directory, LAYER_FILES.index));
+    for (const { chunk, sums } of decodeRecords(index, (number) => blocksOf(table, number))) {
+      this.#sums.set(sums, table.blockOf[chunk]!);
+      // Others may already have said better.
+      Atomics.compareExchange(this.#states, chunk, CHUNK.absent, CHUNK.kept);
+    }
+  }
+
+  /**
+   * Fills `into` with a file's content from `offset` on; all of it lies inside the file.
+   * @param first of the file's chunks
+   */
+  read(first: number, offset: number, into: Buffer): number | Later {
+    const at = this.#table.at[first]! + offset;
+    const end = at + into.length;
+    const missing: [number, number, number][] = [];
+    const damaged: number[] = [];
+    for (let chunk = chunkAt(this.#table, at, first); this.#table.at[chunk]! < end; chunk++) {
+      const state = Atomics.load(this.#states, chunk);
+      if (state === CHUNK.verified) continue;
+      if (state === CHUNK.kept && this.#check(chunk, at, end)) continue;
+      if (state === CHUNK.kept) damaged.push(chunk);
+      missing.push([chunk, this.#table.at[chunk]!, this.#table.chunks[chunk]!.size]);
+    }
+    if (missing.length === 0) {
+      readInto(this.memory.fd, into, at);
+      return into.length;
+    }
+    return new Later({
+      layer: this.#layer,
+      at,
+      length: into.length,
+      missing,
+      ...(damaged.length > 0 && { damaged }),
+    } satisfies ReadTicket);
+  }
+
+  close(): void {
+    closeSync(this.memory.fd);
+  }
+
+  /** Whether the blocks of a kept chunk that [at, end) touches are what they were when they were kept. */
+  #check(chunk: number, at: number, end: number): boolean {
+    const start = this.#table.at[chunk]!;
+    const { size } = this.#table.chunks[chunk]!;
+    const base = this.#table.blockOf[chunk]!;
+    const first = Math.floor((Math.max(at, start) - start) / CHECK_BLOCK);
+    const last = Math.floor((Math.min(end, start + size) - 1 - start) / CHECK_BLOCK);
+    for (let block = first; block <= last; block++) {
+      if (this.#checked[base + block] === 1) continue;
+      const length = Math.min(CHECK_BLOCK, size - block * CHECK_BLOCK);
+      const got = readSync(this.memory.fd, this.#scratch, 0, length, start + block * CHECK_BLOCK);
+      if (got !== length || crc32(this.#scratch.subarray(0, length)) !== this.#sums[base + block]) {
+        Atomics.compareExchange(this.#states, chunk, CHUNK.kept, CHUNK.absent);
+        return false;
+      }
+      this.#checked[base + block] = 1;
+    }
+    return true;
+  }
+}
+
+/** @throws FsError EIO when they are not all there */
+export function readInto(fd: number, into: Uint8Array, at: number): void {
+  for (let done = 0; done < into.length; ) {
+    const got = readSync(fd, into, done, into.length - done, at + done);
+    if (got === 0) throw new FsError(ERRNO.EIO, `content of the cache ends at ${at + done}`);
+    done += got;
+  }
+}

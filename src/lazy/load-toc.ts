@@ -1,0 +1,23 @@
+// A layer's TOC out of the cache, with its chunks numbered.
+import { HotlayerError } from '../errors.js';
+import type { Digest } from '../image/digest.js';
+import { STARGZ_LIMITS } from '../stargz/reader.js';
+import { parseToc, type TocEntry } from '../stargz/toc-parse.js';
+import { type ChunkTable, chunkTable } from './chunk-table.js';
+import { readKeptToc } from './layer-directory.js';
+
+/** @param name of the layer, for messages @throws HL_ERR_IO when the cache does not have it, HL_ERR_STARGZ, HL_ERR_LIMIT */
+export function loadToc(
+  directory: string,
+  digest: Digest,
+  name: string,
+): { entries: readonly TocEntry[]; byPath: ReadonlyMap<string, TocEntry>; table: ChunkTable } {
+  const kept = readKeptToc(directory, digest);
+  if (!kept) {
+    throw new HotlayerError('HL_ERR_IO', `${name}: its TOC is not in the cache any more (${directory})`, {
+      hint: 'try again',
+    });
+  }
+  const { entries, byPath } = parseToc(kept.json, name, kept.tocOffset, STARGZ_LIMITS);
+  return { entries, byPath, table: chunkTable(entries) };
+}

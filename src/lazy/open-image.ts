@@ -1,0 +1,225 @@
+// From a reference to an image whose layers are read as they are needed: documents and TOCs are fetched (or found in the
+// cache), all at the same time, and nothing else. A layer that cannot be read lazily is fetched whole.
+import { HotlayerError, isHotlayerError, withContext } from '../errors.js';
+import type { Digest } from '../image/digest.js';
+import { collect } from '../image/files.js';
+import type { OpenImageOptions } from '../image/open.js';
+import { type ImageSource, openSource, sourceFrom } from '../image/open-source.js';
+import { formatPlatform, hostPlatform } from '../image/platform.js';
+import { formatReference, parseReference } from '../image/reference.js';
+import type { Descriptor, ImageConfig, Manifest } from '../image/types.js';
+import { ANNOTATION } from '../stargz/annotations.js';
+import type { BlobSource } from '../stargz/blob-source.js';
+import { fetchToc, STARGZ_LIMITS, type StoredToc } from '../stargz/reader.js';
+import { spoolLayer } from '../stargz/spool.js';
+import { parseToc } from '../stargz/toc-parse.js';
+import { makeTempDir } from '../temp.js';
+import { formatBytes, KIB, MIB } from '../units.js';
+import type { Cache } from './cache.js';
+import { keepToc, readKeptToc } from './layer-directory.js';
+import type { LazyLayerArgs } from './lazy-fs.js';
+import { LazyLayer } from './lazy-layer.js';
+import { holdsTar, keepTar } from './tar-store.js';
+
+/** When a registry is asked what a name leads to: only when the cache does not know, each time, never. */
+export type Pull = 'missing' | 'always' | 'never';
+
+export interface OpenLazyOptions extends OpenImageOptions {
+  readonly cache: Cache;
+  /** Default missing. */
+  readonly pull?: Pull;
+  /** True: nothing is fetched at all. */
+  readonly offline?: boolean;
+  /** What the user should know, one line each: layers that had to be fetched whole. */
+  readonly onNote?: (line: string) => void;
+  readonly signal?: AbortSignal;
+}
+
+export interface LazyImage extends AsyncDisposable {
+  readonly reference: string;
+  readonly descriptor: Descriptor;
+  readonly manifest: Manifest;
+  readonly config: ImageConfig;
+  /** By index; undefined for layers that are whole. */
+  readonly layers: readonly (LazyLayer | undefined)[];
+  /** For openLazyFs, in any thread or process that sees the cache. */
+  readonly fs: readonly LazyLayerArgs[];
+  /** Bytes and requests of documents, TOCs and whole layers. */
+  readonly fetched: { readonly requests: number; readonly bytes: number };
+  /** Lets the origin go; the cache stays. Idempotent. */
+  close(): Promise<void>;
+}
+
+/** @throws as openImage; HL_ERR_NETWORK when it is not in the cache and nothing may be fetched */
+export async function openLazyImage(reference: string, options: OpenLazyOptions): Promise<LazyImage> {
+  const source = await locate(reference, options);
+  try {
+    const meter = { requests: 0, bytes: 0 };
+    const layers = await Promise.all(
+      source.manifest.layers.map((descriptor, index) => openLayer(source, descriptor, index, options, meter)),
+    );
+    const config = await source.config;
+    if (parseReference(reference).kind === 'registry') await keep(reference, source, options);
+    return {
+      reference,
+      descriptor: source.descriptor,
+      manifest: source.manifest,
+      config,
+      layers: layers.map((layer) => layer.lazy),
+      fs: layers.map((layer) => layer.args),
+      fetched: meter,
+      close: () => source.close(),
+      [Symbol.asyncDispose]: () => source.close(),
+    };
+  } catch (error) {
+    await source.close();
+    throw withContext(error, { image: reference });
+  }
+}
+
+const platformOf = ({ platform }: OpenImageOptions): string => platform ?? formatPlatform(hostPlatform());
+
+/** How a name stands in the cache: docker.io/library/app:latest, however short it was written. */
+const nameOf = (reference: string): string => formatReference(parseReference(reference));
+
+async function locate(reference: string, options: OpenLazyOptions): Promise<ImageSource> {
+  const parsed = parseReference(reference);
+  const { cache, offline, pull = 'missing' } = options;
+  if (parsed.kind !== 'registry') return openSource(reference, options);
+  // A digest leads to the same for ever.
+  if (pull !== 'always' || offline || parsed.name.digest !== undefined) {
+    const descriptor = cache.name(nameOf(reference), platformOf(options));
+    const manifest = descriptor && cache.document(descriptor.digest);
+    const config = manifest && cache.document(configDigest(manifest));
+    if (descriptor && manifest && config) return sourceFrom(reference, { descriptor, manifest, config }, options);
+  }
+  if (offline || pull === 'never') throw notCached(`${reference} is not in the cache`);
+  const warmUp = options.registry?.warmUp ?? 3;
+  return openSource(reference, { ...options, registry: { ...options.registry, warmUp } });
+}
+
+function notCached(what: string): HotlayerError {
+  return new HotlayerError('HL_ERR_NETWORK', `${what}, and nothing may be fetched`, {
+    hint: 'run it once without --offline and --pull never',
+  });
+}
+
+function configDigest(manifest: Buffer): Digest {
+  return (JSON.parse(manifest.toString('utf8')) as Manifest).config.digest;
+}
+
+async function keep(reference: string, source: ImageSource, options: OpenLazyOptions): Promise<void> {
+  const { descriptor, manifest, config } = await source.documents();
+  options.cache.keepDocument(manifest);
+  options.cache.keepDocument(config);
+  options.cache.keepName(nameOf(reference), platformOf(options), descriptor);
+}
+
+interface OpenedLayer {
+  readonly lazy?: LazyLayer;
+  readonly args: LazyLayerArgs;
+}
+
+interface Meter {
+  requests: number;
+  bytes: number;
+}
+
+async function openLayer(
+  source: ImageSource,
+  descriptor: Descriptor,
+  index: number,
+  options: OpenLazyOptions,
+  meter: Meter,
+): Promise<OpenedLayer> {
+  const name = `layer ${index} (${descriptor.digest})`;
+  const tocDigest = descriptor.annotations?.[ANNOTATION.tocDigest] as Digest | undefined;
+  if (!/^sha256:[0-9a-f]{64}$/.test(tocDigest ?? '')) {
+    return whole(source, descriptor, index, name, 'its descriptor names no TOC digest', options, meter);
+  }
+  const directory = options.cache.use('layers', tocDigest!);
+  if (!readKeptToc(directory, tocDigest!)) {
+    if (options.offline) throw notCached(`the TOC of ${name} is not in the cache`);
+    const found = await fetchVerifiableToc(source, descriptor, index, name, tocDigest!, options, meter);
+    if (typeof found === 'string') return whole(source, descriptor, index, name, found, options, meter);
+    keepToc(directory, found);
+  }
+  const range = (start: number, length: number, signal: AbortSignal) => source.range(index, start, length, signal);
+  const lazy = new LazyLayer({ name, directory, tocDigest: tocDigest!, range });
+  return { lazy, args: { kind: 'stargz', directory, tocDigest: tocDigest!, inode: lazy.inode, name } };
+}
+
+/** About what a TOC takes: 45 bytes a file, mostly of digests, which do not compress; 1 % of a usual layer. */
+function tailFor(size: number): number {
+  return Math.min(2 * MIB, Math.max(32 * KIB, Math.ceil(size / 100)));
+}
+
+/** The TOC, or why the layer cannot be read lazily. */
+async function fetchVerifiableToc(
+  source: ImageSource,
+  { size }: Descriptor,
+  index: number,
+  name: string,
+  tocDigest: Digest,
+  options: OpenLazyOptions,
+  meter: Meter,
+): Promise<StoredToc | string> {
+  const blob: BlobSource = {
+    name,
+    size,
+    read: (offset, length) =>
+      persistently(async () => {
+        meter.requests += 1;
+        const bytes = await collect(source.range(index, offset, length, options.signal));
+        meter.bytes += bytes.length;
+        return bytes;
+      }),
+  };
+  try {
+    const toc = await fetchToc(blob, { tocDigest, tail: tailFor(size) });
+    return parseToc(toc.json, name, toc.footer.tocOffset, STARGZ_LIMITS).unverifiable ?? toc;
+  } catch (error) {
+    if (!isHotlayerError(error) || error.code !== 'HL_ERR_STARGZ') throw error;
+    return error.message.replace(`${name}: `, '');
+  }
+}
+
+const ATTEMPTS = 5;
+
+/** Tries again what may pass (RegistryError.transient), with growing pauses. */
+async function persistently<T>(attempt: () => Promise<T>): Promise<T> {
+  for (let failures = 1; ; failures++) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if ((error as { transient?: unknown }).transient !== true || failures >= ATTEMPTS) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 100 * 2 ** failures));
+    }
+  }
+}
+
+async function whole(
+  source: ImageSource,
+  descriptor: Descriptor,
+  index: number,
+  name: string,
+  why: string,
+  options: OpenLazyOptions,
+  meter: Meter,
+): Promise<OpenedLayer> {
+  const config = await source.config;
+  const directory = options.cache.use('tars', config.rootfs.diff_ids[index]!);
+  if (!holdsTar(directory)) {
+    if (options.offline) throw notCached(`${name} is not in the cache`);
+    options.onNote?.(
+      `${name} is fetched whole (${formatBytes(descriptor.size)}): ${why}; hotlayer optimize makes an image that is read lazily`,
+    );
+    using temp = makeTempDir(directory, 'spool');
+    const { signal } = options;
+    using spooled = await spoolLayer(await source.layer(index), temp.path, signal ? { signal } : {});
+    meter.requests += 2;
+    meter.bytes += descriptor.size;
+    keepTar(directory, spooled.fd, spooled.size);
+  }
+  return { args: { kind: 'tar', directory, name } };
+}
