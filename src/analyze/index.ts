@@ -43,6 +43,10 @@ export {
   writeProfile,
 } from './saved.js';
 export { planSchema, profileSchema } from './schema.js';
+export { type Forecast, forecast, type Verdict } from './simulate/forecast.js';
+export { layoutOfBlobs } from './simulate/layout.js';
+export { layoutOfPlan } from './simulate/plan-layout.js';
+export { type Simulated, simulate, Workload } from './simulate/simulate.js';
 export { summarizeEvents, summarizeTrace } from './summarize.js';
 export { type TreeView, viewOfFs, viewOfTree } from './tree-view.js';
 export * from './types.js';

@@ -5,13 +5,11 @@ import { LAYER_BOOKKEEPING } from '../rootfs/merge.js';
 import type { SpooledImage } from '../rootfs/spooled-image.js';
 import { MAX_SYMLINKS, type Tree, type TreeNode } from '../rootfs/tree.js';
 import { ERRNO, FsError } from '../rootfs/types.js';
-import type { TarEntry } from '../stargz/tar-entry.js';
 import { TOOL } from '../trace/tool.js';
 import { type Bytes, MIB } from '../units.js';
 import { HotOrder, LayerIndex, type PlanEntry } from './layer-order.js';
-import { CompressedSizes } from './model/compressed-sizes.js';
+import { ImageSizes } from './model/compressed-sizes.js';
 import { costPolicy } from './model/cost-policy.js';
-import type { CompressedFile } from './model/file-cost.js';
 import type { Network } from './model/network.js';
 import { planPackages } from './packages/plan-packages.js';
 import { type Candidate, type Policy, touchedFiles } from './policy.js';
@@ -62,6 +60,8 @@ export interface PlanOptions {
   readonly networks?: readonly Network[] | undefined;
   /** Uncompressed bytes over all layers; absent: no cap. */
   readonly maxPrefetch?: Bytes | undefined;
+  /** Absent: looked at anew. Given, they know afterwards what was looked at. */
+  readonly sizes?: ImageSizes | undefined;
   readonly chunkSize?: Bytes | undefined;
   readonly mounts?: readonly string[] | undefined;
 }
@@ -69,9 +69,10 @@ export interface PlanOptions {
 /** The plan for an image whose layers have been read. */
 export function planImage(spooled: SpooledImage, options: PlanOptions = {}): Plan {
   const { image, layers, tree } = spooled;
-  const { profile, ranking = profile ? rankFiles(profile) : [], networks, maxPrefetch, ...rest } = options;
+  const { profile, ranking = profile ? rankFiles(profile) : [], networks, maxPrefetch, sizes: _, ...rest } = options;
   const { chunkSize = DEFAULT_CHUNK_SIZE } = options;
-  const sizeOf = sizesIn(spooled);
+  const sizes = options.sizes ?? new ImageSizes(spooled);
+  const sizeOf = ({ layer, entry }: Candidate) => sizes.look(layer, entry);
   const policy = options.policy ?? costPolicy({ sizeOf, chunkSize, profile, networks, maxPrefetch });
   const plan = planLayers({
     image: { reference: image.reference, digest: image.descriptor.digest },
@@ -89,22 +90,6 @@ export function planImage(spooled: SpooledImage, options: PlanOptions = {}): Pla
   });
   const packages = planPackages(plan, spooled, profile);
   return packages.length === 0 ? plan : { ...plan, packages };
-}
-
-/** Foretold sizes of the image's files; each is looked at once. */
-function sizesIn({ layers }: SpooledImage): (candidate: Candidate) => CompressedFile {
-  const sizes = layers.map(({ fd }) => new CompressedSizes(fd));
-  const entries = layers.map(({ scan }) => {
-    let byPath: ReadonlyMap<string, TarEntry> | undefined;
-    return (path: string) => {
-      byPath ??= new Map(scan.entries.flatMap((entry) => (entry.type === 'reg' ? [[entry.path, entry]] : [])));
-      return byPath.get(path);
-    };
-  });
-  return ({ layer, entry }) => {
-    const found = entries[layer]!(entry);
-    return found ? sizes[layer]!.of(found) : { size: 0, compressed: 0 };
-  };
 }
 
 /** Pure: the same input gives the same plan, byte for byte. */

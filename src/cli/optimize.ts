@@ -2,10 +2,11 @@
 // of the workload made now, or prioritizes nothing.
 import { type Command, Option } from 'commander';
 import { mergeProfiles } from '../analyze/merge.js';
-import { NOT_NEEDED } from '../analyze/model/cost-policy.js';
+import { ImageSizes } from '../analyze/model/compressed-sizes.js';
 import { type Network, PRESETS, parseNetwork } from '../analyze/model/network.js';
 import { planImage } from '../analyze/plan.js';
 import { checkPlace, readPlan, readProfile } from '../analyze/saved.js';
+import { type Forecast, forecast } from '../analyze/simulate/forecast.js';
 import type { Plan, Profile } from '../analyze/types.js';
 import { quote } from '../container/index.js';
 import { EXIT, HotlayerError } from '../errors.js';
@@ -18,18 +19,18 @@ import {
   openIndex,
   openSink,
 } from '../image/index.js';
-import { showPath } from '../paths.js';
 import type { OptimizeResult } from '../rewrite/optimize.js';
 import { isSingle, type OptimizeIndexResult } from '../rewrite/optimize-index.js';
 import { type SpooledImage, spoolImage } from '../rootfs/spooled-image.js';
 import { CODECS, type CodecName, DEFAULT_CHUNK_SIZE, DEFAULT_CODEC, HOT_LEVEL_BYTES, LEVELS } from '../stargz/index.js';
-import { formatBytes, formatCount, formatNanos, formatShare } from '../units.js';
+import { formatBytes, formatCount, formatNanos } from '../units.js';
 import { addWorkloadOptions, collect, flag, type GlobalFlags, size, type WorkloadFlags, wholeNumber } from './flags.js';
 import type { CommandContext, Register } from './main.js';
 import { optimizeWhole, type PlatformSteps, showWhole } from './optimize-index.js';
 import { showPackages } from './origin-summary.js';
 import type { Output } from './output.js';
 import { openingOf, profileSpooled, tempParentOf } from './profiling.js';
+import { showPlan } from './show-plan.js';
 import { bar, table } from './table.js';
 import { writeProgress } from './write-progress.js';
 
@@ -111,12 +112,12 @@ export function addOptimize(program: Command, register: Register): void {
     const [source, target, ...args] = operands as [string, string, ...string[]];
     if (flags.savePlan !== undefined) await checkPlace(flags.savePlan);
     const started = process.hrtime.bigint();
-    const { whole, single, profile } = await optimize(context, source, target, args, flags);
+    const { whole, single, profile, forecasts } = await optimize(context, source, target, args, flags);
     const nanos = Number(process.hrtime.bigint() - started);
-    context.out.document(single ? documentOf(whole) : whole);
+    context.out.document(documentOf(whole, single, forecasts));
     for (const { platform, plan, result } of whole.platforms) {
       if (!single) context.out.result(`${platform}${result ? `  ${result.manifest.digest}` : ''}`);
-      showPlan(context.out, plan, profile);
+      showPlan(context.out, plan, profile, forecasts.get(plan));
       if (result) showLayers(context.out, result);
       if (plan.packages) showPackages(context.out, plan.packages, 'plan');
       if (!single) context.out.result();
@@ -132,14 +133,18 @@ export function addOptimize(program: Command, register: Register): void {
 }
 
 /** A single image's document has no platforms. */
-function documentOf(whole: OptimizeIndexResult): object {
-  const { platforms, referrers, warnings } = whole;
+function documentOf(whole: OptimizeIndexResult, single: boolean, forecasts: ReadonlyMap<Plan, Forecast>): object {
+  const { referrers, warnings } = whole;
+  const platforms = whole.platforms.map((one) => {
+    const forecast = forecasts.get(one.plan);
+    return forecast ? { ...one, forecast } : one;
+  });
   const [one] = platforms;
-  if (!one) return whole;
-  const { plan, result } = one;
+  if (!single || !one) return { ...whole, platforms };
   return {
-    plan,
-    ...(result ? { result } : {}),
+    plan: one.plan,
+    ...('forecast' in one ? { forecast: one.forecast } : {}),
+    ...(one.result ? { result: one.result } : {}),
     ...(referrers.length > 0 ? { referrers, warnings } : {}),
   };
 }
@@ -149,6 +154,7 @@ interface Outcome {
   /** There is no index around the image. */
   readonly single: boolean;
   readonly profile?: Profile | undefined;
+  readonly forecasts: ReadonlyMap<Plan, Forecast>;
 }
 
 async function optimize(
@@ -188,6 +194,7 @@ async function optimize(
     }
     const given = await givenProfile(context, index, flags);
     let profile = given;
+    const forecasts = new Map<Plan, Forecast>();
     const steps: PlatformSteps = {
       given,
       profiled: flags.plan === undefined && flags.profile !== false,
@@ -204,7 +211,7 @@ async function optimize(
               `reading layer ${layer + 1}/${image.layers.length}  ${formatBytes(done)} of ${formatBytes(total)}`,
             ),
         }),
-      plan: (spooled, own) => choosePlan(spooled, own, flags),
+      plan: (spooled, own) => choosePlan(spooled, own, flags, forecasts),
       options: {
         codec: flags.codec,
         ...(flags.compressionLevel === undefined ? {} : { level: flags.compressionLevel }),
@@ -220,7 +227,7 @@ async function optimize(
       single,
     };
     const whole = await optimizeWhole(context, index, sink, steps);
-    return { whole, single, profile };
+    return { whole, single, profile, forecasts };
   } finally {
     await sink?.abort();
     await index.close();
@@ -263,43 +270,27 @@ async function givenProfile(
   return profile;
 }
 
-async function choosePlan(spooled: SpooledImage, profile: Profile | undefined, flags: OptimizeFlags): Promise<Plan> {
+/** @param forecasts gets what is to be expected of the plan, when it was made from runs that can be played again */
+async function choosePlan(
+  spooled: SpooledImage,
+  profile: Profile | undefined,
+  flags: OptimizeFlags,
+  forecasts: Map<Plan, Forecast>,
+): Promise<Plan> {
   if (flags.plan !== undefined) return readPlan(flags.plan);
-  return planImage(spooled, {
+  const sizes = new ImageSizes(spooled);
+  const plan = planImage(spooled, {
     profile,
+    sizes,
     networks: flags.network,
     maxPrefetch: flags.maxPrefetch,
     chunkSize: flags.chunkSize,
   });
-}
-
-function showPlan(out: Output, plan: Plan, profile: Profile | undefined): void {
-  showModel(out, plan);
-  if (plan.missed.length === 0) return;
-  out.note(`${formatCount(plan.missed.length)} profiled path${plan.missed.length === 1 ? ' is' : 's are'} not placed:`);
-  for (const { path, reason } of plan.missed.slice(0, out.verbose ? undefined : 5))
-    out.note(`  ${showPath(path)} – ${reason}`);
-  if (!out.verbose && plan.missed.length > 5)
-    out.note(`  … and ${plan.missed.length - 5} more (--save-plan FILE has them all)`);
-  if (profile?.complete === false) out.warn('the profile behind this plan is not complete');
-}
-
-/** What the plan is expected to cost, and the big decisions of those that were close. */
-function showModel(out: Output, { model, behind = [] }: Plan): void {
-  if (!model) return;
-  for (const { name, prefetch, misses } of model.networks) {
-    out.note(
-      `${name}: ${formatNanos(prefetch)} of prefetch, ${formatNanos(misses)} of files fetched when they are read`,
-    );
+  if (profile) {
+    const foretold = forecast(spooled, plan, profile, { networks: flags.network, sizes });
+    if (foretold) forecasts.set(plan, foretold);
   }
-  if (model.gap > 0) out.note(`a better plan could be ${formatShare(model.gap, 1)} faster, at most`);
-  const read = behind.filter(({ because }) => !because.endsWith(NOT_NEEDED));
-  if (read.length > 0) {
-    out.note(`${formatCount(read.length)} ${read.length === 1 ? 'file is' : 'files are'} cheaper behind the landmark:`);
-    for (const { path, because } of read.slice(0, out.verbose ? undefined : 5))
-      out.note(`  ${showPath(path)} – ${because}`);
-    if (!out.verbose && read.length > 5) out.note(`  … and ${read.length - 5} more (--save-plan FILE has them all)`);
-  }
+  return plan;
 }
 
 export function showResult(out: Output, result: OptimizeResult, target: string, nanos: number): void {

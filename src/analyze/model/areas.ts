@@ -11,10 +11,11 @@ export interface HotArea {
   readonly probability: number;
 }
 
-/** Areas with less than this between them get one chunk: decompressing the gap costs less than another chunk would. */
-export const MERGED_GAP = 256 * KIB;
-/** Chunks of an area are no larger: a client reads that much for any of them anyway, and decompresses a whole chunk. */
-export const LARGEST_HOT_CHUNK = 2 * MIB;
+/**
+ * Areas with less than this between them get one chunk. Every chunk is a request; a larger one is more to decompress.
+ * What is best depends on the round-trip time, so several are tried.
+ */
+export const MERGED_GAPS: readonly Bytes[] = [64 * KIB, 256 * KIB, MIB, 4 * MIB];
 const PAGE = 4 * KIB;
 
 /** What counts of runs are counts of. */
@@ -56,20 +57,24 @@ export function hotAreas(file: Pick<ProfileFile, 'ranges' | 'size'>, of: Counted
   return out;
 }
 
-/** Chunk boundaries (LayerPlan.chunks) that put the areas, and little else, into chunks of their own. */
-export function alignedBoundaries(areas: readonly HotArea[], size: Bytes): number[] {
+/**
+ * Chunk boundaries (LayerPlan.chunks) that put the areas, and little else, into chunks of their own.
+ * @param gap most that lies between two areas of one chunk
+ * @param largest no chunk of areas is larger
+ */
+export function alignedBoundaries(areas: readonly HotArea[], size: Bytes, gap: Bytes, largest: Bytes): number[] {
   const cuts = new Set<number>();
   let start = -1;
   let end = -1;
   const close = (): void => {
     if (start < 0) return;
-    const pieces = Math.ceil((end - start) / LARGEST_HOT_CHUNK);
+    const pieces = Math.ceil((end - start) / largest);
     const step = Math.ceil((end - start) / pieces / PAGE) * PAGE;
     for (let i = 0; i < pieces; i++) cuts.add(start + i * step);
     cuts.add(end);
   };
   for (const { offset, length } of areas) {
-    if (start >= 0 && offset - end <= MERGED_GAP) {
+    if (start >= 0 && offset - end <= gap) {
       end = Math.max(end, offset + length);
       continue;
     }

@@ -25,6 +25,27 @@ export interface ClientModel {
   readonly receivePerByte: Nanos;
   /** For each chunk that is read on demand: it looks through up to a window of pieces before it decompresses. */
   readonly perMiss: Nanos;
+  /** Of the registry and the client's HTTP, for each request, besides the line. */
+  readonly perRequest: Nanos;
+  /** Programs starting, containerd's own work, all that a pull does besides requests and layers. */
+  readonly pull: Nanos;
+  /** One core, for each entry of a TOC that is parsed. */
+  readonly perTocEntry: Nanos;
+  /** One layer after the other: mounting it, telling containerd. */
+  readonly perLayer: Nanos;
+  /** From the end of the pull until somebody waits for the prefetch; from there until the workload's first instruction. */
+  readonly runBefore: Nanos;
+  readonly runAfter: Nanos;
+  /** For each read that reaches the client and finds what it wants; in it, for each byte. */
+  readonly perRead: Nanos;
+  readonly perReadByte: Nanos;
+  /** For an access that is not a read. */
+  readonly perAccess: Nanos;
+  /** What recording with `--precision exact` puts between two accesses: a page fault or read for each page. */
+  readonly recorded: Nanos;
+  /** Of an ordinary pull: one core, for each uncompressed byte and each entry that is unpacked, layer after layer. */
+  readonly unpackPerByte: Nanos;
+  readonly unpackPerEntry: Nanos;
 }
 
 /**
@@ -42,4 +63,16 @@ export const STARGZ_SNAPSHOTTER: ClientModel = {
   perFile: 150_000,
   receivePerByte: 4,
   perMiss: 2e6,
+  perRequest: 2e6,
+  pull: 120e6,
+  perTocEntry: 16e3,
+  perLayer: 15e6,
+  runBefore: 50e6,
+  runAfter: 150e6,
+  perRead: 80e3,
+  perReadByte: 0.3,
+  perAccess: 30e3,
+  recorded: 25e3,
+  unpackPerByte: 18,
+  unpackPerEntry: 60e3,
 };

@@ -1,6 +1,7 @@
 // How large files will be in a layer that is not written yet: a part of each is compressed, the rest is taken to be
 // alike. Small files are compressed whole; big ones in blocks, which also says how the size is spread over the file.
 import { deflateRawSync } from 'node:zlib';
+import type { SpooledImage } from '../../rootfs/spooled-image.js';
 import type { TarEntry } from '../../stargz/tar-entry.js';
 import { readPayload } from '../../stargz/tar-scan.js';
 import { type Bytes, KIB, MIB } from '../../units.js';
@@ -73,5 +74,49 @@ export class CompressedSizes {
     this.seen.size += got;
     this.seen.compressed += compressed;
     return Math.ceil(compressed);
+  }
+}
+
+/**
+ * The sizes of an image's files. Those that a start may read are looked at; all others are taken to be as compressible
+ * as their layer was.
+ */
+export class ImageSizes {
+  private readonly layers: readonly { readonly sizes: CompressedSizes; readonly ratio: number }[];
+  private readonly looked = new Map<TarEntry, CompressedFile>();
+  private readonly byPath: Map<string, TarEntry>[];
+
+  constructor(private readonly image: SpooledImage) {
+    this.layers = image.layers.map(({ fd, layer, size }) => ({
+      sizes: new CompressedSizes(fd),
+      ratio: layer.compression === 'none' || size === 0 ? ORDINARY : layer.descriptor.size / size,
+    }));
+    this.byPath = [];
+  }
+
+  /** Looked at, and remembered. @param path of the entry in the layer, cleaned */
+  look(layer: number, path: string): CompressedFile {
+    const entry = this.entryOf(layer, path);
+    if (!entry) return { size: 0, compressed: 0 };
+    const file = this.layers[layer]!.sizes.of(entry);
+    this.looked.set(entry, file);
+    return file;
+  }
+
+  /** What is known of it. */
+  of(layer: number, entry: TarEntry): CompressedFile {
+    const known = this.looked.get(entry);
+    if (known) return known;
+    return { size: entry.size, compressed: Math.ceil(entry.size * this.layers[layer]!.ratio) + MEMBER };
+  }
+
+  private entryOf(layer: number, path: string): TarEntry | undefined {
+    let byPath = this.byPath[layer];
+    if (!byPath) {
+      const { entries } = this.image.layers[layer]!.scan;
+      byPath = new Map(entries.flatMap((entry) => (entry.type === 'reg' ? [[entry.path, entry]] : [])));
+      this.byPath[layer] = byPath;
+    }
+    return byPath.get(path);
   }
 }

@@ -3,7 +3,7 @@
 import { type Bytes, formatBytes, formatNanos, type Nanos } from '../../units.js';
 import type { Candidate, Choice, Policy } from '../policy.js';
 import type { PlanModel, Profile } from '../types.js';
-import { alignedBoundaries, type Counted, type HotArea, hotAreas, probabilityOf } from './areas.js';
+import { alignedBoundaries, type Counted, type HotArea, hotAreas, MERGED_GAPS, probabilityOf } from './areas.js';
 import { chooseItems, type Item, type Problem } from './choose.js';
 import { type ClientModel, STARGZ_SNAPSHOTTER } from './client.js';
 import { type CompressedFile, type Misses, missesBehind, nanosBefore, nanosBehind } from './file-cost.js';
@@ -68,12 +68,7 @@ export function costFiles(candidates: readonly Candidate[], options: CostOptions
   return candidates.map((candidate) => {
     const file = sizeOf(candidate);
     const areas = ranged && candidate.use ? hotAreas(candidate.use, of, client) : wholeFile(candidate, of);
-    const plain = missesBehind(file, areas, client, chunkSize);
-    const own = file.size > client.window ? alignedBoundaries(areas, file.size) : [];
-    const aligned = own.length > 0 ? missesBehind(file, areas, client, chunkSize, own) : plain;
-    const total = (misses: Misses) => networks.reduce((sum, net) => sum + nanosBehind(misses, client, net), 0);
-    const cuts = total(aligned) < total(plain) ? own : [];
-    const misses = cuts.length > 0 ? aligned : plain;
+    const { cuts, misses } = bestChunks(file, areas, client, chunkSize, networks);
     return {
       candidate,
       file,
@@ -83,6 +78,26 @@ export function costFiles(candidates: readonly Candidate[], options: CostOptions
       cuts,
     };
   });
+}
+
+/** The ordinary chunks, or chunks of its own, whichever is cheaper behind the landmark. */
+function bestChunks(
+  file: CompressedFile,
+  areas: readonly HotArea[],
+  client: ClientModel,
+  chunkSize: Bytes,
+  networks: readonly Network[],
+): { readonly cuts: readonly number[]; readonly misses: Misses } {
+  const cost = (misses: Misses) =>
+    networks.reduce((sum, network) => sum + nanosBehind(misses, client, network) / startNanos(network), 0);
+  let best = { cuts: [] as readonly number[], misses: missesBehind(file, areas, client, chunkSize) };
+  if (file.size <= client.window) return best;
+  for (const gap of MERGED_GAPS) {
+    const cuts = alignedBoundaries(areas, file.size, gap, chunkSize);
+    const misses = missesBehind(file, areas, client, chunkSize, cuts);
+    if (cost(misses) < cost(best.misses)) best = { cuts, misses };
+  }
+  return best;
 }
 
 function wholeFile({ use, size }: Candidate, of: Counted): HotArea[] {

@@ -62,21 +62,18 @@ export function missesBehind(
     total.chunks += probability;
     total.inflated += probability * size;
     const [start, end] = [upTo(offset), upTo(offset + size)];
-    // A chunk larger than a window needs several, one after the other.
+    // A chunk larger than a window needs several, one after the other. A chunk that is there already in part, or
+    // whole, still makes the client ask for the rest of the window that begins with it.
     const windows = Math.max(1, Math.ceil((end - start) / client.window));
     const reach = Math.min(file.compressed, start + windows * client.window);
     const known = Math.min(probability, likely);
-    if (end > until) {
-      const missing = Math.max(1, Math.ceil((end - Math.max(start, until)) / client.window));
-      total.requests += known * missing + (probability - known) * windows;
-      total.bytes += known * (reach - Math.max(start, until)) + (probability - known) * (reach - start);
-      // Half a piece on either side.
-      total.bytes += probability * client.piece;
-    } else {
-      total.requests += (probability - known) * windows;
-      total.bytes += (probability - known) * (reach - start + client.piece);
-    }
-    if (reach > until || probability > likely) [until, likely] = [Math.max(until, reach), probability];
+    const rest = Math.max(0, reach - Math.max(start, until));
+    total.requests += known * Math.ceil(rest / client.window) + (probability - known) * windows;
+    total.bytes += known * rest + (probability - known) * (reach - start);
+    // Half a piece at the end, and one at the start of what does not go on from what is there.
+    if (rest > 0) total.bytes += probability * (until >= start && until > 0 ? client.piece / 2 : client.piece);
+    if (reach > until) until = reach;
+    likely = probability;
   }
   return total;
 }

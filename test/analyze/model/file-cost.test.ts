@@ -31,10 +31,18 @@ test('its own chunks: the window begins where the reading begins', () => {
   });
 });
 
-test('what a window has brought is not fetched again', () => {
+test('what a window has brought is not fetched again; the window goes on from each chunk', () => {
   const cuts = [50, 50.25, 51, 51.25, 60, 60.25].map((at) => at * MIB);
   const areas = [area(50 * MIB, 100), area(51 * MIB, 100), area(60 * MIB, 100)];
-  assert.deepEqual(misses(100, areas, cuts), { chunks: 3, requests: 2, bytes: 4 * MIB, inflated: 0.75 * MIB });
+  assert.deepEqual(misses(100, areas, cuts), { chunks: 3, requests: 3, bytes: 5 * MIB, inflated: 0.75 * MIB });
+  // To the end of the file, and then no more requests.
+  const end = [area(98 * MIB, 100), area(99 * MIB, 100)];
+  assert.deepEqual(misses(100, end, [98 * MIB, 99 * MIB]), {
+    chunks: 2,
+    requests: 1,
+    bytes: 2 * MIB,
+    inflated: 2 * MIB,
+  });
 });
 
 test('everything in proportion to its probability', () => {
@@ -92,7 +100,7 @@ test('boundaries: around each area, neighbours together, none larger than a wind
     [[area(MIB, 5 * MIB)], [1, 1 + 5 / 3, 1 + 10 / 3, 6].map((at) => Math.ceil((at * MIB) / 4096) * 4096)],
   ];
   for (const [areas, want] of cases) {
-    const got = alignedBoundaries(areas, 10 * MIB);
+    const got = alignedBoundaries(areas, 10 * MIB, 256 * KIB, 2 * MIB);
     assert.equal(got.length, want.length);
     for (const [i, at] of got.entries()) assert.ok(Math.abs(at - want[i]!) <= 8192, `${got} instead of ${want}`);
   }

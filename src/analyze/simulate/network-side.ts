@@ -1,0 +1,62 @@
+// Requests: connections, round trips, the line that all of them share, and the work of taking in what comes.
+import type { Bytes, Nanos } from '../../units.js';
+import type { ClientModel } from '../model/client.js';
+import type { Network } from '../model/network.js';
+import { afterAll, type Engine, Shared } from './engine.js';
+
+/** Heads of an answer; a part of an answer of several ranges has one of its own. */
+const HEAD = 460;
+const PART = 200;
+
+/** Connections that are kept open, to one host by one client. */
+export interface Pool {
+  idle: number;
+}
+
+export class NetworkSide {
+  readonly cpu: Shared;
+  private readonly line: Shared;
+  requests = 0;
+  bytes: Bytes = 0;
+
+  constructor(
+    private readonly engine: Engine,
+    private readonly network: Network,
+    private readonly client: ClientModel,
+  ) {
+    this.line = new Shared(engine, network.bytesPerSecond / 1e9);
+    this.cpu = new Shared(engine, client.cores, 1);
+  }
+
+  /** One request and its answer. @param ranges that it asks for */
+  request(pool: Pool, payload: Bytes, done: () => void, ranges = 1): void {
+    const { engine, network, client } = this;
+    this.requests += 1;
+    const bytes = payload + HEAD + (ranges > 1 ? ranges * PART : 0);
+    this.bytes += bytes;
+    const connect = pool.idle > 0 ? 0 : network.rtt;
+    if (pool.idle > 0) pool.idle -= 1;
+    const received = afterAll(2, () => {
+      pool.idle += 1;
+      done();
+    });
+    engine.after(connect + network.rtt / 2 + client.perRequest, () => {
+      this.line.use(bytes, () => engine.after(network.rtt / 2, received));
+      this.cpu.use(client.receivePerByte * bytes, received);
+    });
+  }
+
+  /** Small requests, one after the other. @param sizes of the answers */
+  sequence(pool: Pool, sizes: readonly Bytes[], done: () => void): void {
+    const [first, ...rest] = sizes;
+    if (first === undefined) done();
+    else this.request(pool, first, () => this.sequence(pool, rest, done));
+  }
+
+  /** Work that is divided over all cores. */
+  work(nanos: Nanos, done: () => void): void {
+    const { cores } = this.client;
+    const each = afterAll(cores, done);
+    for (let i = 0; i < cores; i++) this.cpu.use(nanos / cores, each);
+  }
+}

@@ -1,0 +1,161 @@
+// Starts small enough to be counted by hand.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { type Network, parseNetwork } from '../../../src/analyze/model/network.js';
+import { crossoverOf } from '../../../src/analyze/simulate/forecast.js';
+import { PageCache } from '../../../src/analyze/simulate/page-cache.js';
+import { scheduleOf } from '../../../src/analyze/simulate/schedule.js';
+import { startOf } from '../../../src/analyze/simulate/simulate.js';
+import { KIB, MIB } from '../../../src/units.js';
+import { client, layout, replay } from './runs.js';
+
+const MS = 1e6;
+const delay = (ms: number): Network => ({ name: 'delay', bytesPerSecond: Number.POSITIVE_INFINITY, rtt: ms * MS });
+const rate = (bytesPerSecond: number): Network => ({ name: 'rate', bytesPerSecond, rtt: 0 });
+/** Manifest and config: HEAD and GET with a connection each, GET; the layer: connection, GET, HEAD, footer. */
+const RESOLVE = 2 + 2 + 1 + (2 + 1 + 1);
+
+test('what an access waits for: its thread, and all that had ended', () => {
+  const { own, last, think, lastOfAll, thinkAtEnd } = scheduleOf(
+    replay(
+      [0, 0, 'read', 0, 0, 1, 10],
+      [20, 1, 'read', 0, 0, 1, 100], // a child, still reading while …
+      [50, 0, 'read', 0, 0, 1, 10], // … its parent goes on,
+      [130, 0, 'open', 0, 0, 0, 10], // which then waits for it.
+    ),
+    150,
+  );
+  assert.deepEqual([...own], [-1, -1, 0, 2]);
+  assert.deepEqual([...last], [-1, 0, 0, 1]);
+  assert.deepEqual([...think], [0, 10, 40, 10]);
+  assert.deepEqual([lastOfAll, thinkAtEnd], [3, 10]);
+});
+
+test('round trips of a start: resolve, prefetch, and one for each file that is not there', () => {
+  const reads = replay([0, 0, 'read', 0, 0, 10, 0], [5 * MS, 0, 'read', 1, 0, 10, 0], [6 * MS, 0, 'read', 2, 0, 10, 0]);
+  const schedule = scheduleOf(reads, 9 * MS);
+  const sizes = [200_000, 200_000, 200_000];
+  const start = (hot: number) => startOf(schedule, layout(sizes, hot), 'lazy', delay(100), client());
+  const none = start(0);
+  // The last file shares its last piece with the TOC, its first with the file before.
+  assert.deepEqual([none.misses, none.onDemand], [3, 3]);
+  assert.equal(none.ready, (RESOLVE + 3) * 100 * MS + 9 * MS);
+  const two = start(2);
+  assert.deepEqual([two.misses, two.onDemand], [1, 1]);
+  assert.equal(two.ready, (RESOLVE + 1 + 1) * 100 * MS + 9 * MS);
+  assert.equal(two.pulled, RESOLVE * 100 * MS);
+  const all = start(3);
+  assert.deepEqual([all.misses, all.ready], [0, (RESOLVE + 1) * 100 * MS + 9 * MS]);
+});
+
+test('bytes: whole pieces, once each', () => {
+  const schedule = scheduleOf(replay([0, 0, 'read', 1, 0, 10, 0]), 0);
+  const { bytes, requests } = startOf(schedule, layout([120_000, 120_000, 120_000]), 'lazy', delay(1), client());
+  // Pieces of [120 000, 240 000): 2, 3, 4; the footer's 7 (10 100 bytes); five small answers and four heads more.
+  const heads = 460;
+  assert.equal(requests, 3 + 2 + 1 + 1);
+  assert.equal(bytes, 3 * 50_000 + 10_100 + (360 + 1200 + 400 + 2 + 0) + 7 * heads);
+});
+
+test('the line: a prefetch takes its bytes, what follows waits', () => {
+  const schedule = scheduleOf(replay([0, 0, 'read', 0, 0, 10, 0]), 0);
+  const { ready } = startOf(schedule, layout([9_000_000, 1], 1), 'lazy', rate(1e6), client());
+  assert.ok(Math.abs(ready / 1e9 - 9) < 0.1, `${ready}`);
+});
+
+test('the client waits ten seconds, then what is needed is fetched a second time', () => {
+  const schedule = scheduleOf(replay([0, 0, 'read', 0, 0, 10, 0]), 0);
+  const start = startOf(schedule, layout([20 * MIB, 1], 1), 'lazy', rate(1e6), client());
+  assert.ok(start.started < 10.2e9, `${start.started}`);
+  assert.ok(start.onDemand >= 1);
+  assert.ok(start.ready > 14e9, `${start.ready}`);
+});
+
+test('decompression runs on all cores, a miss on one', () => {
+  const schedule = scheduleOf(replay([0, 0, 'read', 0, 0, 10, 0]), 0);
+  const cost = client({ inflatePerByte: 100 });
+  const ready = (hot: number) => startOf(schedule, layout([1_000_000], hot), 'lazy', rate(1e15), cost).ready;
+  assert.ok(Math.abs(ready(1) - 50 * MS) < 1000);
+  assert.ok(Math.abs(ready(0) - 100 * MS) < 1000);
+});
+
+test('a full pull: all bytes, then the work of unpacking, then nothing more from the network', () => {
+  const schedule = scheduleOf(replay([0, 0, 'read', 0, 0, 10, 0], [3 * MS, 0, 'read', 1, 0, 10, 0]), 3 * MS);
+  const cost = client({ unpackPerByte: 10, unpackPerEntry: 1000 });
+  const start = startOf(schedule, layout([1_000_000, 2_000_000]), 'full', delay(10), cost);
+  // HEAD and GET with a connection each, GET of the config, GET of the layer on the same connection.
+  assert.equal(start.ready, (2 + 2 + 1 + 1) * 10 * MS + 30 * MS + 2000 + 3 * MS);
+  assert.equal(start.misses, 0);
+});
+
+test('the ideal is faster than all others', () => {
+  const schedule = scheduleOf(
+    replay([0, 0, 'read', 0, 0, 50_000, 0], [1 * MS, 0, 'read', 1, 0, 100_000, 0], [2 * MS, 0, 'read', 2, 4096, 10, 0]),
+    4 * MS,
+  );
+  for (const name of ['lan', 'wan', 'edge']) {
+    const network = parseNetwork(name);
+    const of = (way: 'lazy' | 'full' | 'ideal', hot = 0) =>
+      startOf(schedule, layout([300_000, 200_000, 100_000], hot), way, network, client());
+    const { ready, bytes } = of('ideal');
+    assert.equal(
+      bytes,
+      50_000 +
+        100_000 +
+        4096 +
+        (Math.ceil(50_000 / 4096) * 4096 - 50_000) +
+        (Math.ceil(100_000 / 4096) * 4096 - 100_000),
+    );
+    for (const other of [of('lazy'), of('lazy', 2), of('full')]) assert.ok(ready < other.ready);
+  }
+});
+
+test('two readers of one chunk fetch it once', () => {
+  const schedule = scheduleOf(
+    replay([0, 0, 'read', 0, 0, 10, 5], [1, 1, 'read', 0, 500 * KIB, 10, 5], [2, 2, 'read', 1, 0, 10, 5]),
+    10,
+  );
+  const { misses, onDemand } = startOf(schedule, layout([MIB, MIB]), 'lazy', delay(10), client());
+  assert.deepEqual([misses, onDemand], [2, 2]);
+});
+
+test('the kernel reads around what is asked for, and never twice', () => {
+  const pages = new PageCache(128 * KIB);
+  assert.deepEqual(pages.read(0, MIB, 512 * KIB, 4096), [[448 * KIB, 576 * KIB]]);
+  assert.deepEqual(pages.read(0, MIB, 500 * KIB, 8192), []);
+  assert.deepEqual(pages.read(0, MIB, 572 * KIB, 8192), [[576 * KIB, 636 * KIB]]);
+  assert.deepEqual(pages.read(1, 5000, 0, 10), [[0, 5000]]);
+  assert.deepEqual(pages.read(0, MIB, 0, MIB), [
+    [0, 448 * KIB],
+    [636 * KIB, MIB],
+  ]);
+});
+
+test('the same simulation gives the same numbers', () => {
+  const schedule = scheduleOf(
+    replay(
+      ...Array.from(
+        { length: 50 },
+        (_, i) => [i * 1000, i % 3, 'read', i % 4, (i * 7919) % 90_000, 4096, 2500] as const,
+      ),
+    ),
+    60_000,
+  );
+  const run = () => startOf(schedule, layout([100_000, 200_000, 300_000, 100_000], 1), 'lazy', parseNetwork('wan'));
+  assert.deepEqual(run(), run());
+});
+
+test('the rate at which both take equally long', () => {
+  // 8 MB against 80 MB, but 2 s of work for the smaller one.
+  const difference = (rate: number) => 2e9 + (8e6 / rate) * 1e9 - (80e6 / rate) * 1e9;
+  const found = crossoverOf(difference) as { bytesPerSecond: number };
+  assert.ok(Math.abs(found.bytesPerSecond / 36e6 - 1) < 0.02, `${found.bytesPerSecond}`);
+  assert.deepEqual(
+    crossoverOf(() => -1),
+    { always: 'lazy' },
+  );
+  assert.deepEqual(
+    crossoverOf(() => 1),
+    { always: 'full' },
+  );
+});
