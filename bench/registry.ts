@@ -2,6 +2,7 @@
 //   npm run bench:registry -- [--rounds 5] [--size 1GB] [--no-report]
 import { execFileSync } from 'node:child_process';
 import { rmSync } from 'node:fs';
+import { loadavg } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -40,6 +41,8 @@ const { values } = parseArgs({
   },
 });
 const rounds = Number(values.rounds);
+/** Others at work on the same cores slow both programs down, and spread the figures. */
+const load = loadavg()[0]!;
 const say = (text: string) => process.stderr.write(`${text}\n`);
 
 using temp = makeTempDir(undefined, 'hotlayer-bench');
@@ -72,7 +75,7 @@ process.stdout.write(markdown);
 if (!values['no-report']) {
   const data = { schemaVersion: 1, hotlayer: describeHotlayer(), machine, image: { ...image, reference: undefined } };
   const limits = { ratio: MAX_RATIO, memoryBytes: MAX_MEMORY };
-  const written = writeReport('bench-registry', { ...data, rounds, limits, results }, markdown);
+  const written = writeReport('bench-registry', { ...data, load, rounds, limits, results }, markdown);
   say(`written: ${written.join(', ')}`);
 }
 process.exitCode = results.every((result) => result.holds) ? 0 : 1;
@@ -185,6 +188,6 @@ hotlayer's source and sink (bench/registry-copy.ts, a Node process of its own, s
 written before is synced before each. Afterwards the copy's manifest digest and the sizes of its blobs are compared with the original's. Times are medians (min–max) from the start of the process to its end; ratios are of medians, with the 95 % interval
 of a bootstrap over rounds. CPU is the program's own, without the registry's. Memory is the largest VmHWM of all runs.
 
-**Machine.** ${machineLine(machine)}
+**Machine.** ${machineLine(machine)} Load average when it began: ${load.toFixed(1)}.
 `;
 }
