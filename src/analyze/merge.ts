@@ -90,4 +90,4 @@ function requireSame(a: Profile, b: Profile, index: number, anyWorkload: boolean
   }
 }
 
-const HINT = 'give both to optimize, which pools them';
+const HINT = 'give both to optimize, which makes one plan for both';

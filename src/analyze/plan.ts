@@ -11,10 +11,12 @@ import { HotOrder, LayerIndex, type PlanEntry } from './layer-order.js';
 import { ImageSizes } from './model/compressed-sizes.js';
 import { costPolicy } from './model/cost-policy.js';
 import type { Network } from './model/network.js';
+import { workloadPolicy } from './model/workload-policy.js';
 import { planPackages } from './packages/plan-packages.js';
 import { type Candidate, type Policy, touchedFiles } from './policy.js';
 import { rankFiles } from './rank.js';
 import { type LayerPlan, PLAN_SCHEMA, type Plan, type Profile, type RankedFile, type Ranking } from './types.js';
+import { poolWorkloads, rankWorkloads, type WeighedWorkload } from './workloads.js';
 
 /** eStargz's own default (estargz: WithChunkSize). */
 export const DEFAULT_CHUNK_SIZE = 4 * MIB;
@@ -62,6 +64,10 @@ export interface PlanOptions {
   readonly maxPrefetch?: Bytes | undefined;
   /** Absent: looked at anew. Given, they know afterwards what was looked at. */
   readonly sizes?: ImageSizes | undefined;
+  /** Two or more: one plan for all of them; absent `profile` and `ranking` are then those of all their runs. */
+  readonly workloads?: readonly WeighedWorkload[] | undefined;
+  /** Of several workloads, the one that loses most shall lose as little as can be; absent: the weighted mean. */
+  readonly minimizeWorst?: boolean | undefined;
   readonly chunkSize?: Bytes | undefined;
   readonly mounts?: readonly string[] | undefined;
 }
@@ -69,11 +75,16 @@ export interface PlanOptions {
 /** The plan for an image whose layers have been read. */
 export function planImage(spooled: SpooledImage, options: PlanOptions = {}): Plan {
   const { image, layers, tree } = spooled;
-  const { profile, ranking = profile ? rankFiles(profile) : [], networks, maxPrefetch, sizes: _, ...rest } = options;
+  const { workloads, minimizeWorst, networks, maxPrefetch, sizes: _, ...rest } = options;
+  const { profile = workloads && poolWorkloads(workloads) } = options;
+  const several = workloads && workloads.length > 1 ? workloads : undefined;
+  const { ranking = profile ? (several ? rankWorkloads(profile, several) : rankFiles(profile)) : [] } = options;
   const { chunkSize = DEFAULT_CHUNK_SIZE } = options;
   const sizes = options.sizes ?? new ImageSizes(spooled);
   const sizeOf = ({ layer, entry }: Candidate) => sizes.look(layer, entry);
-  const policy = options.policy ?? costPolicy({ sizeOf, chunkSize, profile, networks, maxPrefetch });
+  const costs = { sizeOf, chunkSize, profile, networks, maxPrefetch };
+  const policy =
+    options.policy ?? (several ? workloadPolicy({ ...costs, workloads: several, minimizeWorst }) : costPolicy(costs));
   const plan = planLayers({
     image: { reference: image.reference, digest: image.descriptor.digest },
     layers: layers.map(({ layer, scan }, index) => ({
@@ -83,9 +94,9 @@ export function planImage(spooled: SpooledImage, options: PlanOptions = {}): Pla
       entries: scan.entries,
     })),
     tree,
+    ...rest,
     ranking,
     profile,
-    ...rest,
     policy,
   });
   const packages = planPackages(plan, spooled, profile);

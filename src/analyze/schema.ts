@@ -235,24 +235,40 @@ const layer: Schema = object(
   ['chunks'],
 );
 
-const model: Schema = object({
-  client: text,
-  networks: list(
-    object(
-      {
-        name: text,
-        bytesPerSecond: { type: 'number', description: 'absent: not limited' },
-        rtt: natural('ns'),
-        prefetch: natural('ns that the prefetched files cost'),
-        misses: natural('ns that the files left behind cost, on average'),
-      },
-      ['bytesPerSecond'],
+const model: Schema = object(
+  {
+    client: text,
+    networks: list(
+      object(
+        {
+          name: text,
+          bytesPerSecond: { type: 'number', description: 'absent: not limited' },
+          rtt: natural('ns'),
+          prefetch: natural('ns that the prefetched files cost'),
+          misses: natural('ns that the files left behind cost, on average'),
+        },
+        ['bytesPerSecond'],
+      ),
     ),
-  ),
-  prefetchBytes: natural('compressed'),
-  requests: { type: 'number', minimum: 0, description: 'on demand, on average' },
-  gap: { type: 'number', minimum: 0, description: 'part of the time by which a better plan could be faster, at most' },
-});
+    prefetchBytes: natural('compressed'),
+    requests: { type: 'number', minimum: 0, description: 'on demand, on average' },
+    workloads: list(
+      object({
+        name: text,
+        weight: { type: 'number', minimum: 0 },
+        regret: { type: 'number', minimum: 0, description: 'part of the time by which its own best plan is faster' },
+        networks: list(object({ nanos: natural('of a start with this plan'), best: natural('with its own best one') })),
+      }),
+      'of a plan for several workloads',
+    ),
+    gap: {
+      type: 'number',
+      minimum: 0,
+      description: 'part of the time by which a better plan could be faster, at most',
+    },
+  },
+  ['workloads'],
+);
 
 export const planSchema: Schema = {
   $schema: DIALECT,

@@ -206,6 +206,17 @@ export interface LayerPlan {
   readonly chunks?: Readonly<Record<string, readonly number[]>>;
 }
 
+/** What a common plan costs one of its workloads. */
+export interface WorkloadRegret {
+  readonly name: string;
+  /** As given; not normalized. */
+  readonly weight: number;
+  /** By what part its start takes longer than with the plan that is best for it alone; mean over the networks. */
+  readonly regret: number;
+  /** For each network, in the order of the model's: its start, in ns, with this plan and with its own best one. */
+  readonly networks: readonly { readonly nanos: Nanos; readonly best: Nanos }[];
+}
+
 /** What the cost model foretells, when the plan was made by it. */
 export interface PlanModel {
   /** Lazy client that it is a model of. */
@@ -227,6 +238,8 @@ export interface PlanModel {
   readonly requests: number;
   /** At most by this part of its time is a start slower than with the best plan there is under the model; 0: it is the best. */
   readonly gap: number;
+  /** Of a plan for several workloads: what it costs each of them. */
+  readonly workloads?: readonly WorkloadRegret[];
 }
 
 export interface Plan {

@@ -3,6 +3,7 @@ import { carryProfile } from '../analyze/carry.js';
 import { writePlan } from '../analyze/saved.js';
 import { viewOfTree } from '../analyze/tree-view.js';
 import type { Plan, Profile } from '../analyze/types.js';
+import type { WeighedWorkload } from '../analyze/workloads.js';
 import { HotlayerError } from '../errors.js';
 import { formatPlatform, hostPlatform, type Image, type ImageIndex, type ImageSink } from '../image/index.js';
 import { bestMatches } from '../image/platform.js';
@@ -14,6 +15,17 @@ import { formatBytes, formatCount, formatShare } from '../units.js';
 import type { CommandContext } from './main.js';
 import type { Output } from './output.js';
 import { table } from './table.js';
+
+/** The workloads as an image's platform would have them. */
+export function workloadsOn({ image, tree }: SpooledImage, workloads: readonly WeighedWorkload[]): WeighedWorkload[] {
+  const view = viewOfTree(tree);
+  return workloads.map((workload): WeighedWorkload => {
+    const from = workload.profile.platform ?? hostPlatform();
+    if (formatPlatform(from) === formatPlatform(image.platform)) return workload;
+    const { profile } = carryProfile(workload.profile, from, image.platform, (path) => view.at(path));
+    return { ...workload, profile };
+  });
+}
 
 /** What the command does with one image, given to each platform. */
 export interface PlatformSteps {

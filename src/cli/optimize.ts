@@ -1,13 +1,13 @@
 // `hotlayer optimize SOURCE TARGET`: plan, then rewrite. The plan comes from profiles, from a saved plan, from a run
 // of the workload made now, or prioritizes nothing.
 import { type Command, Option } from 'commander';
-import { mergeProfiles } from '../analyze/merge.js';
 import { ImageSizes } from '../analyze/model/compressed-sizes.js';
 import { type Network, PRESETS, parseNetwork } from '../analyze/model/network.js';
 import { planImage } from '../analyze/plan.js';
-import { checkPlace, readPlan, readProfile } from '../analyze/saved.js';
+import { checkPlace, readPlan } from '../analyze/saved.js';
 import { type Forecast, forecast } from '../analyze/simulate/forecast.js';
 import type { Plan, Profile } from '../analyze/types.js';
+import { poolWorkloads, type WeighedWorkload } from '../analyze/workloads.js';
 import { quote } from '../container/index.js';
 import { EXIT, HotlayerError } from '../errors.js';
 import {
@@ -25,8 +25,9 @@ import { type SpooledImage, spoolImage } from '../rootfs/spooled-image.js';
 import { CODECS, type CodecName, DEFAULT_CHUNK_SIZE, DEFAULT_CODEC, HOT_LEVEL_BYTES, LEVELS } from '../stargz/index.js';
 import { formatBytes, formatCount, formatNanos } from '../units.js';
 import { addWorkloadOptions, collect, flag, type GlobalFlags, size, type WorkloadFlags, wholeNumber } from './flags.js';
+import { readWorkloads, showRegrets } from './given-profiles.js';
 import type { CommandContext, Register } from './main.js';
-import { optimizeWhole, type PlatformSteps, showWhole } from './optimize-index.js';
+import { optimizeWhole, type PlatformSteps, showWhole, workloadsOn } from './optimize-index.js';
 import { showPackages } from './origin-summary.js';
 import type { Output } from './output.js';
 import { openingOf, profileSpooled, tempParentOf } from './profiling.js';
@@ -39,6 +40,7 @@ interface OptimizeFlags extends GlobalFlags, WorkloadFlags {
   profile?: string[] | false;
   plan?: string;
   network?: Network[];
+  minimizeWorst?: boolean;
   maxPrefetch?: number;
   chunkSize: number;
   codec: CodecName;
@@ -60,8 +62,14 @@ export function addOptimize(program: Command, register: Register): void {
       'Rewrites every layer as eStargz, the files that the startup reads first, then the prefetch landmark.\nWithout --profile, --plan or --no-profile the workload is run and profiled first.',
     )
     .summary('put the hot files first in the layers')
-    .addOption(flag('-p, --profile <file>', 'profile to plan by; repeatable, they are merged').argParser(collect))
+    .addOption(
+      flag(
+        '-p, --profile <file[=weight]>',
+        'profile to plan by; repeatable: profiles of one workload are merged, several workloads weighed against each other',
+      ).argParser(collect),
+    )
     .addOption(new Option('--no-profile', 'prioritize nothing: plain eStargz'))
+    .addOption(flag('--minimize-worst', 'with several workloads: as little loss as can be for the one that loses most'))
     .addOption(flag('--plan <file>', 'carry out this saved plan'))
     .addOption(flag('--dry-run', 'only plan: write no image'))
     .addOption(flag('--save-plan <file>', 'write the plan to this file'))
@@ -119,6 +127,7 @@ export function addOptimize(program: Command, register: Register): void {
       if (!single) context.out.result(`${platform}${result ? `  ${result.manifest.digest}` : ''}`);
       showPlan(context.out, plan, profile, forecasts.get(plan));
       if (result) showLayers(context.out, result);
+      if (plan.model?.workloads) showRegrets(context.out, plan.model.workloads, plan.model.networks);
       if (plan.packages) showPackages(context.out, plan.packages, 'plan');
       if (!single) context.out.result();
     }
@@ -192,7 +201,7 @@ async function optimize(
         hint: 'choose one with --platform, or give the profile with -p: every platform gets its own plan from it',
       });
     }
-    const given = await givenProfile(context, index, flags);
+    const { profile: given, workloads } = await givenProfile(context, index, flags);
     let profile = given;
     const forecasts = new Map<Plan, Forecast>();
     const steps: PlatformSteps = {
@@ -211,7 +220,7 @@ async function optimize(
               `reading layer ${layer + 1}/${image.layers.length}  ${formatBytes(done)} of ${formatBytes(total)}`,
             ),
         }),
-      plan: (spooled, own) => choosePlan(spooled, own, flags, forecasts),
+      plan: (spooled, own) => choosePlan(spooled, own, workloads, flags, forecasts),
       options: {
         codec: flags.codec,
         ...(flags.compressionLevel === undefined ? {} : { level: flags.compressionLevel }),
@@ -246,16 +255,15 @@ function sinkOptions(context: CommandContext, source: string): OpenSinkOptions {
   };
 }
 
-/** What -p names, merged. */
+/** What -p names: the workloads, and all their runs as one profile. */
 async function givenProfile(
   context: CommandContext,
   index: ImageIndex,
   flags: OptimizeFlags,
-): Promise<Profile | undefined> {
-  if (flags.plan !== undefined || !Array.isArray(flags.profile)) return undefined;
-  const profile = mergeProfiles(await Promise.all(flags.profile.map((file) => readProfile(file))), {
-    anyWorkload: true,
-  });
+): Promise<{ profile?: Profile; workloads: readonly WeighedWorkload[] }> {
+  if (flags.plan !== undefined || !Array.isArray(flags.profile)) return { workloads: [] };
+  const workloads = await readWorkloads(flags.profile);
+  const profile = poolWorkloads(workloads);
   const { digest } = profile.image;
   if (digest !== undefined && !index.images.some((image) => image.descriptor.digest === digest)) {
     const here = isSingle(index)
@@ -267,13 +275,18 @@ async function givenProfile(
     context.out.warn(
       'the profile is not complete: events may have been lost, so some hot files may stay behind the landmark',
     );
-  return profile;
+  return { profile, workloads };
 }
 
-/** @param forecasts gets what is to be expected of the plan, when it was made from runs that can be played again */
+/**
+ * @param profile as the image's platform has it
+ * @param workloads as they were profiled
+ * @param forecasts gets what is to be expected of the plan, when it was made from runs that can be played again
+ */
 async function choosePlan(
   spooled: SpooledImage,
   profile: Profile | undefined,
+  workloads: readonly WeighedWorkload[],
   flags: OptimizeFlags,
   forecasts: Map<Plan, Forecast>,
 ): Promise<Plan> {
@@ -282,6 +295,8 @@ async function choosePlan(
   const plan = planImage(spooled, {
     profile,
     sizes,
+    workloads: workloads.length > 1 ? workloadsOn(spooled, workloads) : undefined,
+    minimizeWorst: flags.minimizeWorst,
     networks: flags.network,
     maxPrefetch: flags.maxPrefetch,
     chunkSize: flags.chunkSize,

@@ -35,6 +35,8 @@ const LAYERS = [
   [reg('etc/conf', { size: 50 })],
 ];
 
+const DATABASE = { kind: 'rpm', path: '/var/lib/rpm/Packages', packages: 0, notRead: 'a Berkeley DB' } as const;
+
 function sample(): { profile: Profile; plan: Plan } {
   const profile = buildProfile(
     [
@@ -47,7 +49,13 @@ function sample(): { profile: Profile; plan: Plan } {
         signal: 'SIGTERM',
       }),
     ],
-    viewOfTree(treeOf(...LAYERS)),
+    {
+      totals: () => ({
+        ...viewOfTree(treeOf(...LAYERS)).totals(),
+        layers: [{ createdBy: 'COPY' }, {}],
+        databases: [DATABASE],
+      }),
+    },
   );
   const policy: Policy = {
     name: 'all',
@@ -55,7 +63,23 @@ function sample(): { profile: Profile; plan: Plan } {
       chosen: candidates.slice(0, -1),
       cut: candidates.slice(-1).map(({ rank }) => ({ path: rank.path, reason: 'last' })),
       chunks: new Map([['/bin/app', [4096]]]),
+      behind: [{ path: '/x', because: 'cheaper' }],
+      model: {
+        client: 'a client',
+        networks: [{ name: 'n', bytesPerSecond: 1e6, rtt: 5, prefetch: 6, misses: 7 }],
+        prefetchBytes: 8,
+        requests: 0.5,
+        gap: 0,
+        workloads: [{ name: 'web', weight: 2.5, regret: 0.25, networks: [{ nanos: 9, best: 8 }] }],
+      },
     }),
+  };
+  const use = {
+    package: 'pkg:deb/debian/dash@0.5.12-2?arch=amd64',
+    files: 1,
+    bytesRead: 4,
+    size: 9,
+    largest: '/bin/app',
   };
   const plan = planLayers({
     image: { reference: 'oci:app', digest: DIGEST },
@@ -70,7 +94,15 @@ function sample(): { profile: Profile; plan: Plan } {
     profile,
     policy,
   });
-  return { profile, plan };
+  const ids = profile.runs.map(({ id }) => id) as [string, string];
+  const whole: Profile = {
+    ...profile,
+    outliers: [{ run: ids[0], measure: 'files', value: 3, median: 0 }],
+    modes: [{ measure: 'ready', groups: [[ids[0]], [ids[1]]], medians: [1, 2] }],
+    files: profile.files.map((file) => ({ ...file, package: use.package })),
+    runs: profile.runs.map((one) => ({ ...one, imported: 'another tool' })),
+  };
+  return { profile: whole, plan: { ...plan, packages: [use] } };
 }
 
 interface Ajv {

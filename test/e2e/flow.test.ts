@@ -270,26 +270,27 @@ describe('on a tracing mount', { skip: noFuse() }, () => {
     assert.equal(plan.missed.length, 1);
   });
 
-  test('several profiles are merged', async () => {
+  test('several workloads: one plan, and what it costs each of them', async () => {
     await expectCli(
       0,
       ['profile', 'oci:image', '-r', '1', '-o', 'other.json', '--entrypoint', '', '--', '/bin/cat', '/srv/old/fresh'],
       { cwd },
     );
-    const args = [
-      'optimize',
-      'oci:image',
-      'oci:x',
-      '-p',
-      'app.profile.json',
-      '-p',
-      'other.json',
-      '--dry-run',
-      '--json',
-    ];
-    const { plan } = documentOf<Optimized>(await expectCli(0, args, { cwd }));
+    const args = ['optimize', 'oci:image', 'oci:x', '-p', 'app.profile.json=3', '-p', 'other.json', '--dry-run'];
+    const { plan } = documentOf<Optimized>(await expectCli(0, [...args, '--json'], { cwd }));
     const top = plan.layers[2]!.hot.map((entry) => entry.path);
     assert.ok(top.includes('srv/old/fresh') && top.includes('etc/app/settings'), String(top));
+    assert.deepEqual(
+      plan.model?.workloads?.map(({ name, weight }) => [name, weight]),
+      [
+        ['app', 3],
+        ['other', 1],
+      ],
+    );
+    const { stdout } = await expectCli(0, [...args, '--minimize-worst'], { cwd });
+    assert.match(stdout, /^Workload +weight .* loses\napp +3 .* %\nother +1 .* %$/m);
+    const wrong = await expectCli(2, [...args, '-p', 'other.json=much'], { cwd });
+    assert.match(wrong.stderr, /--profile other\.json=much: "much" is not a weight/);
   });
 });
 

@@ -59,16 +59,23 @@ export function costPolicy(options: CostOptions): Policy {
   };
 }
 
-export function costFiles(candidates: readonly Candidate[], options: CostOptions): CostedFile[] {
+/** @param cutsOf chunk boundaries by candidate; absent: they are chosen here */
+export function costFiles(
+  candidates: readonly Candidate[],
+  options: CostOptions,
+  cutsOf?: readonly (readonly number[])[],
+): CostedFile[] {
   const { networks = ROBUST, client = STARGZ_SNAPSHOTTER, chunkSize, profile, sizeOf } = options;
   // A record that has no ranges at all (other tools' ones) says which files, not what of them.
   const ranged = profile?.files.some(({ ranges }) => ranges.length > 0) ?? false;
   const runs = profile?.runs ?? [];
   const of = { runs: runs.length, incomplete: runs.filter(({ complete }) => !complete).length };
-  return candidates.map((candidate) => {
+  return candidates.map((candidate, i) => {
     const file = sizeOf(candidate);
     const areas = ranged && candidate.use ? hotAreas(candidate.use, of, client) : wholeFile(candidate, of);
-    const { cuts, misses } = bestChunks(file, areas, client, chunkSize, networks);
+    const { cuts, misses } = cutsOf
+      ? { cuts: cutsOf[i]!, misses: missesBehind(file, areas, client, chunkSize, cutsOf[i]) }
+      : bestChunks(file, areas, client, chunkSize, networks);
     return {
       candidate,
       file,
@@ -105,7 +112,8 @@ function wholeFile({ use, size }: Candidate, of: Counted): HotArea[] {
   return size === 0 ? [] : [{ offset: 0, length: size, probability }];
 }
 
-function startNanos(network: Network): Nanos {
+/** What a start costs besides its files. */
+export function startNanos(network: Network): Nanos {
   return START.roundTrips * network.rtt + START.nanos;
 }
 
@@ -120,7 +128,7 @@ export function networkWeights(files: readonly CostedFile[], networks: readonly 
   });
 }
 
-const weighted = (nanos: readonly Nanos[], weights: readonly number[]): number =>
+export const weighted = (nanos: readonly Nanos[], weights: readonly number[]): number =>
   nanos.reduce((sum, value, k) => sum + value * weights[k]!, 0);
 
 /** Items are the files, groups the layers; capacities: uncompressed bytes, and nanoseconds until the client gives up. */
@@ -150,7 +158,7 @@ export function problemOf(
   };
 }
 
-function describe(
+export function describe(
   files: readonly CostedFile[],
   taken: readonly boolean[],
   networks: readonly Network[],
@@ -192,7 +200,7 @@ function costsInWords({ file, before, behind, misses }: CostedFile, networks: re
   return `prefetched (${formatBytes(file.compressed)}) it costs ${list(before)}; fetched when read (${fetches}) ${list(behind)}`;
 }
 
-function modelOf(
+export function modelOf(
   files: readonly CostedFile[],
   taken: readonly boolean[],
   networks: readonly Network[],
