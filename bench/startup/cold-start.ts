@@ -1,5 +1,4 @@
 // One measurement: a client that has nothing pulls an image through the network and runs it until it is ready.
-import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { makeTempDir } from '../../src/temp.js';
 import { LazyClient, type Snapshotter } from '../../test/support/lab/client.js';
@@ -46,8 +45,6 @@ export async function coldStart(
   ready: ReadyRule,
 ): Promise<Recorded> {
   await workshop.warm(made.repository, made.tag);
-  // What earlier runs wrote must not be written to the disk while the clock runs.
-  execFileSync('sync');
   const bystanders = descendantPids();
   using temp = makeTempDir(undefined, 'hotlayer-cold');
   // The client as it comes: with background fetch, which begins after five seconds in which nothing was asked for.

@@ -45,7 +45,7 @@ export function render(input: ReportInput): string {
 pulls one image and runs it; the clock runs from the start of \`ctr image pull\` or \`ctr-remote image rpull\` until the workload is ready as seen from outside: its line of output arrives, its
 port accepts, its page is there whole. Bytes and requests are those of all connections with the registry up to that moment. The variants (${compared}) take turns, in another order each
 round; all go through the same proxy: one downstream link that all connections share, half of the round trip each way, one round trip for a new connection; no loss, no
-slow start; "loopback" is the same proxy without delay and limit. The registry's files are read once before each measurement, and what was written is synced. "ctr-remote optimize" is the peer's optimizer with its
+slow start; "loopback" is the same proxy without delay and limit. The registry's files are read once before each measurement; what the client writes, caches and unpacked layers included, is kept in memory (tmpfs), which is kindest to the full pull. "ctr-remote optimize" is the peer's optimizer with its
 defaults and its own record of the same workload, whose page or port is asked for as soon as it answers; "plain eStargz" is the same tool with --no-optimize; "${title(OURS)}" is \`hotlayer profile\` with the rule below, then
 \`hotlayer optimize\`, both with their defaults.
 
