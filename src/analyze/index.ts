@@ -1,5 +1,6 @@
 // Traces → profile → ranking → plan, and the files that hold them.
 export { type Carried, type Coverage, carryProfile, counterparts } from './carry.js';
+export * from './diff/index.js';
 export { proportion, rangeProbability, wilson } from './interval.js';
 export { type MergeOptions, mergeProfiles, runsOf } from './merge.js';
 export { type CostOptions, costPolicy } from './model/cost-policy.js';

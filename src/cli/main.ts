@@ -33,6 +33,7 @@ const COMMANDS: readonly (readonly [
   ['profile', async () => (await import('./profile.js')).addProfile],
   ['optimize', async () => (await import('./optimize.js')).addOptimize],
   ['verify', async () => (await import('./verify.js')).addVerify],
+  ['diff', async () => (await import('./diff.js')).addDiff],
   ['inspect', async () => (await import('./inspect.js')).addInspect],
   ['run', async () => (await import('./run.js')).addRun],
   ['mount', async () => (await import('./mount.js')).addMount],
