@@ -165,6 +165,19 @@ export function addWorkloadOptions(command: Command): void {
   addProcessOptions(command);
 }
 
+/** For `run` and `mount`. */
+export function addTraceOptions(command: Command): void {
+  command
+    .addOption(
+      flag('--trace <file>', 'write what is asked of the file system (.gz: packed); a profile can be made of it'),
+    )
+    .addOption(
+      flag('--precision <p>', 'of the trace; exact: byte ranges as read; fast: with the readahead of the kernel')
+        .choices(['exact', 'fast'])
+        .default('fast'),
+    );
+}
+
 /** The cache of lazily read images, for `run` and `mount`. */
 export interface LazyFlags extends PlatformFlags {
   cacheDir?: string;

@@ -2,12 +2,15 @@
 import type { Command } from 'commander';
 import { mountImage } from '../container/mount-image.js';
 import { EXIT } from '../errors.js';
-import { addLazyOptions, addPlatformOption, flag, type GlobalFlags, type LazyFlags } from './flags.js';
+import { addLazyOptions, addPlatformOption, addTraceOptions, flag, type GlobalFlags, type LazyFlags } from './flags.js';
 import { lazyOptionsOf } from './lazy-options.js';
 import type { Register } from './main.js';
+import { startTracing } from './tracing.js';
 
 interface MountFlags extends GlobalFlags, LazyFlags {
   profile?: string;
+  trace?: string;
+  precision: 'exact' | 'fast';
 }
 
 export function addMount(program: Command, register: Register): void {
@@ -20,17 +23,32 @@ export function addMount(program: Command, register: Register): void {
     )
     .summary('the same tree, only mounted')
     .addOption(flag('-p, --profile <file>', 'fetch what this profile says ahead, in the order in which it was needed'));
+  addTraceOptions(command);
   addPlatformOption(command);
   addLazyOptions(command);
   register<MountFlags>(command, async (context, [image, dir], flags) => {
     const { out } = context;
+    await using tracing = flags.trace === undefined ? undefined : await startTracing(flags.trace, out);
     const ended = await mountImage(image!, dir!, {
       ...lazyOptionsOf(context, flags),
       ...(flags.profile !== undefined && {
         hot: async () => (await import('./hot-files.js')).hotFiles(flags.profile!),
       }),
+      ...(tracing && { observer: tracing.observer }),
+      precision: flags.precision,
       onMounted: () => out.note(`${image} is mounted on ${dir}; umount ${dir}, or Ctrl-C here, ends it`),
     });
+    await tracing?.finish(
+      {
+        image: { reference: image!, digest: ended.image.descriptor.digest },
+        workload: { args: ['mount', dir!], user: '', cwd: '/' },
+        precision: flags.precision,
+        until: [],
+      },
+      ended.image.config,
+      ended.mountedAt,
+      { ...ended, endedAt: Number(ended.endedAt - ended.mountedAt) },
+    );
     out.document({ fetched: ended.counts });
     return EXIT.ok;
   });

@@ -5,9 +5,13 @@ import { rawTransport } from '../fuse/raw-transport.js';
 import type { ServiceCounts } from '../lazy/chunk-service.js';
 import { linkPair } from '../lazy/link-pair.js';
 import { lazyFsModule } from '../lazy/module-url.js';
-import { type LazyOptions, openForReading } from './run-image.js';
+import type { LazyImage } from '../lazy/open-image.js';
+import { type LazyOptions, type Observer, openForReading } from './run-image.js';
 
 export interface MountImageOptions extends LazyOptions {
+  readonly observer?: Observer;
+  /** Exact: no readahead, each stat and page shows in the trace; slower. Default fast. */
+  readonly precision?: 'exact' | 'fast';
   /** Called once it can be used. */
   readonly onMounted?: () => void;
   /** Ends the mount. */
@@ -16,6 +20,13 @@ export interface MountImageOptions extends LazyOptions {
 
 export interface MountImageResult {
   readonly counts: ServiceCounts;
+  readonly image: Pick<LazyImage, 'descriptor' | 'config'>;
+  /** CLOCK_MONOTONIC. */
+  readonly mountedAt: bigint;
+  readonly endedAt: bigint;
+  /** What the file system gave at its end, and requests that failed inside of it. */
+  readonly fsResult: unknown;
+  readonly fsFaults: number;
 }
 
 /**
@@ -33,11 +44,12 @@ export async function mountImage(
   service.serve(near);
   const mounted = await rawTransport.mount({
     mountpoint: directory,
-    module: lazyFsModule,
-    args: { layers: image.fs },
+    ...(options.observer?.fs(image.fs, options.observer.fds) ?? { module: lazyFsModule, args: { layers: image.fs } }),
+    ...(options.precision === 'exact' && { maxReadahead: 0, readdirplus: false }),
     link: far,
     name: 'hotlayer',
   });
+  const mountedAt = process.hrtime.bigint();
   const reaper = startReaper(resolve(directory));
   const end = () => void mounted.unmount().catch(() => {});
   options.signal?.addEventListener('abort', end);
@@ -45,8 +57,9 @@ export async function mountImage(
     if (options.signal?.aborted) end();
     options.onMounted?.();
     opened.fetchAhead().catch((error) => options.onWarning?.(`nothing is fetched ahead: ${(error as Error).message}`));
-    await mounted.closed;
-    return { counts: service.counts() };
+    const fsResult = await mounted.closed;
+    const endedAt = process.hrtime.bigint();
+    return { counts: service.counts(), image, mountedAt, endedAt, fsResult, fsFaults: mounted.faults() };
   } finally {
     options.signal?.removeEventListener('abort', end);
     await mounted.unmount();

@@ -7,7 +7,15 @@ import { type LazyImage, type OpenLazyOptions, openLazyImage } from '../lazy/ope
 import { type HotFile, wishesFor, wishesOfLandmarks } from '../lazy/prefetch.js';
 import type { Nanos } from '../units.js';
 import { takeSession } from './early-session.js';
-import type { BindMount, OutputHook, ProcessSpec, SessionResult, SessionSpec } from './types.js';
+import {
+  type BindMount,
+  FIRST_INHERITED_FD,
+  type OutputHook,
+  type ProcessSpec,
+  type ReadyRule,
+  type SessionResult,
+  type SessionSpec,
+} from './types.js';
 
 /** How an image's content comes; for `run` and `mount`. */
 export interface LazyOptions
@@ -79,7 +87,20 @@ export async function openForReading(reference: string, options: LazyOptions): P
   }
 }
 
+/** A file system around the image's own, which sees what it is asked: for traces. */
+export interface Observer {
+  /** Open files that it writes to. */
+  readonly fds: readonly number[];
+  /** @param fds what these are in the process that serves the file system */
+  fs(layers: LazyImage['fs'], fds: readonly number[]): SessionSpec['fs'];
+}
+
 export interface RunImageOptions extends LazyOptions {
+  readonly observer?: Observer;
+  /** Exact: no readahead, each stat and page shows in the trace; slower. Default fast. */
+  readonly precision?: 'exact' | 'fast';
+  /** When it counts as ready; it runs on. None: when it has ended well. */
+  readonly until?: readonly ReadyRule[];
   /** From the image's config. */
   process(config: ImageConfig): ProcessSpec;
   readonly binds?: readonly BindMount[];
@@ -93,6 +114,8 @@ export interface RunImageOptions extends LazyOptions {
 
 export interface RunImageResult {
   readonly session: SessionResult;
+  readonly image: Pick<LazyImage, 'descriptor' | 'config'>;
+  readonly process: ProcessSpec;
   readonly counts: ServiceCounts;
 }
 
@@ -101,20 +124,28 @@ const ENDLESS: Nanos = Number.MAX_SAFE_INTEGER;
 
 /** @throws as openLazyImage and runSession */
 export async function runImage(reference: string, options: RunImageOptions): Promise<RunImageResult> {
-  const { tmpdir } = options;
-  const session = takeSession({ ...(tmpdir !== undefined && { tmpdir }) });
+  const { tmpdir, observer } = options;
+  const fds = observer?.fds ?? [];
+  const session = takeSession({ fds, ...(tmpdir !== undefined && { tmpdir }) });
   try {
     await using opened = await openForReading(reference, options);
     const { image, service } = opened;
     const { config } = image.config;
     const spec: SessionSpec = {
-      fs: { module: lazyFsModule, args: { layers: image.fs } },
-      fds: [],
+      fs: observer
+        ? observer.fs(
+            image.fs,
+            fds.map((_, i) => FIRST_INHERITED_FD + i),
+          )
+        : { module: lazyFsModule, args: { layers: image.fs } },
+      fds,
+      ...(options.precision === 'exact' && { maxReadahead: 0, readdirplus: false }),
       process: options.process(image.config),
       binds: options.binds ?? [],
       net: options.net ?? 'host',
       hostname: options.hostname ?? 'hotlayer',
-      until: [],
+      until: options.until ?? [],
+      runOn: true,
       timeoutNanos: ENDLESS,
       ...(config?.StopSignal ? { stopSignal: config.StopSignal } : {}),
       ...(options.readonlyRoot !== undefined && { readonlyRoot: options.readonlyRoot }),
@@ -126,7 +157,7 @@ export async function runImage(reference: string, options: RunImageOptions): Pro
     });
     opened.fetchAhead().catch((error) => options.onWarning?.(`nothing is fetched ahead: ${(error as Error).message}`));
     const result = await running;
-    return { session: result, counts: service.counts() };
+    return { session: result, image, process: spec.process, counts: service.counts() };
   } finally {
     await session.abandon();
   }

@@ -153,6 +153,11 @@ async function follow(spec: SessionSpec, workload: Workload, watch: ReadyWatch):
     workload.ended.then((ended) => ({ ended })),
     timeout,
   ]);
+  if (spec.runOn && first !== 'timeout' && 'ready' in first) {
+    clearTimeout(timer);
+    const ended = await workload.ended;
+    return { startedAt, ready: first.ready, ...ending(ended, startedAt), stopped: false };
+  }
   clearTimeout(timer);
   if (first === 'timeout') {
     return { startedAt, ...ending(await workload.kill(), startedAt), stopped: false, timedOut: true };

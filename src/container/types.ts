@@ -55,6 +55,8 @@ export interface SessionSpec {
   readonly hostname: string;
   /** First that fires; none: exit. */
   readonly until: readonly ReadyRule[];
+  /** True: when it is ready that is noted, and it runs on until it ends. Default: it is stopped. */
+  readonly runOn?: boolean;
   /** From the start of the workload until it is ready. */
   readonly timeoutNanos: Nanos;
   /** Grace between SIGTERM and SIGKILL once ready. */

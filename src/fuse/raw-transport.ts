@@ -52,6 +52,8 @@ function startThread(preload?: string): Worker {
     workerData: { preload } satisfies ThreadData,
     // The file system module may hand descriptors over at will: Node need not watch who closes them.
     trackUnmanagedFds: false,
+    // The tree of a large image is made at once: room for it, rather than collections while it grows.
+    resourceLimits: { maxYoungGenerationSizeMb: 64 },
     // Flags like --input-type are for the main script and make a worker fail.
     execArgv: [],
   });

@@ -10,7 +10,7 @@ export interface FsModule {
    * Called once in the mounting thread, before `createFs`, with the same args: gives the answers that the file system
    * puts off. Absent: it puts none off.
    */
-  createAnswerer?(args: unknown, link: Link | undefined): Answerer;
+  createAnswerer?(args: unknown, link: Link | undefined): Answerer | undefined;
   /**
    * Called once after the last request; the result (structured clone) resolves `Mounted.closed`. It has to close
    * the file system. Absent: `fs.close()` is called.

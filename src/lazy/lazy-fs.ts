@@ -4,7 +4,7 @@ import type { Digest } from '../image/digest.js';
 import { LayersFs, type LayersFsOptions } from '../rootfs/layers-fs.js';
 import { mergeLayers } from '../rootfs/merge.js';
 import type { FsPort, Later } from '../rootfs/types.js';
-import type { TarEntry } from '../stargz/tar-entry.js';
+import type { TarEntry, TarTime } from '../stargz/tar-entry.js';
 import { readPayload, scanTarFd } from '../stargz/tar-scan.js';
 import type { TocEntry } from '../stargz/toc-parse.js';
 import { closeQuietly } from './layer-directory.js';
@@ -69,7 +69,7 @@ function openStargzLayer(index: number, layer: LazyLayerArgs & { kind: 'stargz' 
   const { entries, table } = loadToc(layer.directory, layer.tocDigest, layer.name);
   const reader = new LayerReader(index, layer.directory, table, layer.inode);
   return {
-    entries: entries.map(asTarEntry),
+    entries: entries.map((entry) => new LazyEntry(entry)),
     reader,
     read(entry, offset, into) {
       const first = table.firstOf[entry.index]!;
@@ -94,16 +94,49 @@ function openWhole({ directory, name }: LazyLayerArgs & { kind: 'tar' }): OpenLa
   }
 }
 
-/** What the merge and the tree ask of an entry; where its bytes lie is the reader's business. */
-function asTarEntry(entry: TocEntry): TarEntry {
-  const { index, type, name, path, linkName, mode, uid, gid, uname, gname, size, devMajor, devMinor, xattrs } = entry;
-  return {
-    ...{ index, type, name, path, linkName, mode, uid, gid, uname, gname, size, devMajor, devMinor },
-    mtime: { sec: entry.mtimeSec ?? 0, nsec: 0 },
-    headerOffset: 0,
-    payloadOffset: 0,
-    payloadSize: size,
-    end: 0,
-    ...(xattrs && { xattrs }),
-  };
+const UNKNOWN_TIME = { sec: 0, nsec: 0 };
+
+/**
+ * What the merge and the tree ask of an entry; where its bytes lie is the reader's business. A class, not a spread of
+ * the other object: a large image has a hundred thousand of them, and they are made before the container starts.
+ */
+class LazyEntry implements TarEntry {
+  readonly index: number;
+  readonly headerOffset = 0;
+  readonly payloadOffset = 0;
+  readonly payloadSize: number;
+  readonly end = 0;
+  readonly type: TarEntry['type'];
+  readonly name: string;
+  readonly path: string;
+  readonly linkName: string;
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly uname: string;
+  readonly gname: string;
+  readonly size: number;
+  readonly mtime: TarTime;
+  readonly devMajor: number;
+  readonly devMinor: number;
+  declare readonly xattrs?: ReadonlyMap<string, Buffer>;
+
+  constructor(entry: TocEntry) {
+    this.index = entry.index;
+    this.payloadSize = entry.size;
+    this.type = entry.type;
+    this.name = entry.name;
+    this.path = entry.path;
+    this.linkName = entry.linkName;
+    this.mode = entry.mode;
+    this.uid = entry.uid;
+    this.gid = entry.gid;
+    this.uname = entry.uname;
+    this.gname = entry.gname;
+    this.size = entry.size;
+    this.mtime = entry.mtimeSec === undefined ? UNKNOWN_TIME : { sec: entry.mtimeSec, nsec: 0 };
+    this.devMajor = entry.devMajor;
+    this.devMinor = entry.devMinor;
+    if (entry.xattrs) this.xattrs = entry.xattrs;
+  }
 }

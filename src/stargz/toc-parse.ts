@@ -82,6 +82,8 @@ class Parser {
   private readonly userNames = new Map<number, string>();
   private readonly groupNames = new Map<number, string>();
   private unverifiable: string | undefined;
+  /** Of the entry being read; found to be one. */
+  private lastDigest: Digest | undefined;
   /** Number of the record being read, for messages. */
   private record = 0;
 
@@ -172,6 +174,7 @@ class Parser {
     if (!Number.isNaN(millis)) entry.mtimeSec = Math.floor(millis / 1000);
     const digest = this.digest(fields, 'digest');
     if (digest && type === 'reg') entry.digest = digest;
+    this.lastDigest = digest;
     const xattrs = this.xattrs(fields.xattrs);
     if (xattrs) entry.xattrs = xattrs;
     this.entries.push(entry);
@@ -263,7 +266,8 @@ class Parser {
   private digest(fields: Record<string, unknown>, member: string): Digest | undefined {
     const text = this.text(fields, member);
     if (text === '') return undefined;
-    if (!isDigest(text)) this.fail(`"${member}" a sha256 digest`, text);
+    // That of a file of one chunk stands there twice.
+    if (text !== this.lastDigest && !isDigest(text)) this.fail(`"${member}" a sha256 digest`, text);
     return text as Digest;
   }
 

@@ -1,10 +1,12 @@
 // The file system of a traced run, as the thread that serves it makes it: an image's layers or a directory, with the
 // recorder around it. Loaded by URL in another process; what it needs comes as arguments and inherited descriptors.
+import { createAnswerer as createLazyAnswerer } from '../lazy/fs-module.js';
+import { type LazyFsArgs, openLazyFs } from '../lazy/lazy-fs.js';
 import { DirFs } from '../rootfs/dir-fs.js';
 import { openLayersFs } from '../rootfs/layers-fs.js';
-import type { RootFs } from '../rootfs/types.js';
+import type { Answerer, FsPort, Link, RootFs } from '../rootfs/types.js';
 import { type EventWriter, eventWriter, type WriterSummary } from './event-writer.js';
-import { traced } from './recorder.js';
+import { traced, tracedAnswers } from './recorder.js';
 
 interface Owner {
   readonly uid: number;
@@ -18,6 +20,8 @@ export type FsSource =
       readonly layers: readonly { readonly fd: number; readonly size: number }[];
       readonly squash?: Owner;
     }
+  /** An image that is fetched as it is read (lazy/lazy-fs.ts). */
+  | ({ readonly kind: 'lazy' } & LazyFsArgs)
   /** `exclude`: absolute host paths that are shown as empty directories. */
   | { readonly kind: 'dir'; readonly path: string; readonly exclude: readonly string[]; readonly squash?: Owner };
 
@@ -26,6 +30,8 @@ export interface TraceFsArgs {
   readonly source: FsSource;
   /** Descriptor, in the serving process, to which event lines are written; it is not closed. Absent: nothing is recorded. */
   readonly traceFd?: number;
+  /** The same for reads that were put off: another thread writes these. Lazy sources only. */
+  readonly lateFd?: number;
   /** CLOCK_MONOTONIC that the raw events call t = 0. */
   readonly t0: bigint;
   /** See RecorderOptions; put in by the session. */
@@ -37,9 +43,9 @@ export const traceFsModule: string = import.meta.url;
 
 const writers = new WeakMap<RootFs, EventWriter>();
 
-export function createFs(args: unknown): RootFs {
+export function createFs(args: unknown, port: FsPort): RootFs {
   const { source, traceFd, t0, activity } = args as TraceFsArgs;
-  const fs = openSource(source);
+  const fs = openSource(source, port);
   if (traceFd === undefined) return fs;
   const writer = eventWriter(traceFd);
   const observed = traced(fs, writer, { t0, ...(activity && { activity }) });
@@ -56,7 +62,26 @@ export function closeFs(fs: RootFs): WriterSummary | undefined {
   }
 }
 
-function openSource(source: FsSource): RootFs {
+/** What closing a lazy source gives: the summary of the events answered at once, and that of those answered later. */
+export interface LazySummary extends WriterSummary {
+  readonly late?: WriterSummary;
+}
+
+export function createAnswerer(args: unknown, link: Link | undefined): Answerer | undefined {
+  const { source, lateFd, t0, activity } = args as TraceFsArgs;
+  if (source.kind !== 'lazy') return undefined;
+  const answerer = createLazyAnswerer(source, link);
+  if (lateFd === undefined) return answerer;
+  const writer = eventWriter(lateFd);
+  const observed = tracedAnswers(answerer, writer, { t0, ...(activity && { activity }) });
+  return {
+    ...observed,
+    close: (result) => ({ ...(observed.close!(result) as WriterSummary), late: writer.finish() }) satisfies LazySummary,
+  };
+}
+
+function openSource(source: FsSource, port: FsPort): RootFs {
+  if (source.kind === 'lazy') return openLazyFs(source, port);
   const squash = source.squash && { squash: source.squash };
   if (source.kind === 'layers') return openLayersFs(source.layers, { ...squash });
   return new DirFs(source.path, { exclude: source.exclude, ...squash });

@@ -7,7 +7,7 @@ import { createGzip } from 'node:zlib';
 import { HotlayerError } from '../errors.js';
 import { formatEvent } from './event-writer.js';
 import type { Trace, TraceEnd, TraceHeader } from './events.js';
-import { linesOf } from './lines.js';
+import { type Line, linesOf } from './lines.js';
 
 /**
  * Writes a trace; gzip when the name ends in `.gz` (same trace, same bytes). The file appears whole or not at all.
@@ -33,7 +33,7 @@ export async function copyTrace(from: string, to: string): Promise<void> {
 /**
  * Makes the trace file of a run from its raw event lines: puts the header before them, counts time from `zero`, and
  * ends with what `endOf` says about the number of whole lines found. A last line without newline is left out.
- * @param raw lines by formatEvent
+ * @param raw lines by formatEvent, in order of time; one that another thread wrote may stand anywhere in `late`
  * @param zero what the raw events call the moment that is now t = 0, nanoseconds
  * @throws HL_ERR_IO
  */
@@ -43,22 +43,40 @@ export async function finishTrace(
   header: TraceHeader,
   zero: number,
   endOf: (events: number, cutOff: boolean) => TraceEnd,
+  late?: string,
 ): Promise<TraceEnd> {
   let end: TraceEnd | undefined;
   async function* lines(): AsyncGenerator<string> {
     yield formatHeader(header);
     let events = 0;
     let cutOff = false;
-    for await (const { text: line, whole } of linesOf(raw)) {
+    const others: { readonly t: number; readonly rest: string }[] = [];
+    const take = ({ text, whole }: Line): { t: number; rest: string } | undefined => {
       // A write that failed half-way leaves a last line without its end.
-      if (!whole || !line.startsWith('{"t":')) {
+      if (!whole || !text.startsWith('{"t":')) {
         cutOff = true;
-        break;
+        return undefined;
       }
-      const comma = line.indexOf(',');
-      events += 1;
-      yield `{"t":${Number(line.slice(5, comma)) - zero}${line.slice(comma)}\n`;
+      const comma = text.indexOf(',');
+      return { t: Number(text.slice(5, comma)) - zero, rest: `${text.slice(comma)}\n` };
+    };
+    for await (const line of late === undefined ? [] : linesOf(late)) {
+      const event = take(line);
+      if (!event) break;
+      others.push(event);
     }
+    // In the order of the answers until now.
+    others.sort((a, b) => a.t - b.t);
+    let next = 0;
+    for await (const line of linesOf(raw)) {
+      const event = take(line);
+      if (!event) break;
+      for (; next < others.length && others[next]!.t < event.t; next++, events++)
+        yield `{"t":${others[next]!.t}${others[next]!.rest}`;
+      events += 1;
+      yield `{"t":${event.t}${event.rest}`;
+    }
+    for (; next < others.length; next++, events++) yield `{"t":${others[next]!.t}${others[next]!.rest}`;
     end = endOf(events, cutOff);
     yield formatEnd(end);
   }

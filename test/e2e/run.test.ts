@@ -3,9 +3,10 @@ import assert from 'node:assert/strict';
 import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { readTrace } from '../../src/trace/trace-file.js';
 import { documentOf, expectCli } from './cli.js';
 import { type LazyImage, lackingLazy, lazyImage, serve } from './lazy-image.js';
-import { PASSWD, SAYS } from './sample.js';
+import { DATA, PASSWD, SAYS } from './sample.js';
 
 const skip = lackingLazy();
 
@@ -87,6 +88,28 @@ test('run', { skip }, async (t) => {
     assert.equal(stderr, SAYS);
     const { fetched } = JSON.parse(stdout);
     assert.ok(fetched.onDemand <= fetched.chunks / 2, JSON.stringify(fetched));
+  });
+
+  await t.test('a trace of a start from a registry: whole, in order, with the reads that had to wait', async (t) => {
+    const { reference } = await serve(t, image.optimized);
+    const file = join(image.dir, 'run.trace.gz');
+    const args = ['--trace', file, '--precision', 'exact', '--until', 'line:starting'];
+    const { stderr } = await run(0, reference, 'traced', ...args);
+    assert.match(stderr, /^Wrote .*run\.trace\.gz \(\d+ events\)\n$/);
+    const { header, events, end } = await readTrace(file);
+    assert.deepEqual([end.complete, end.ready?.by, end.exitCode], [true, 'line:starting', 0]);
+    assert.deepEqual(header.workload.args, ['/bin/sh', '/app/run.sh']);
+    assert.ok(events.every(({ t }, i) => i === 0 || events[i - 1]!.t <= t));
+    const reads = events.filter(({ op, path }) => op === 'read' && path === '/app/data.txt');
+    assert.deepEqual(
+      reads.map(({ offset, length }) => [offset, length]),
+      [[0, DATA.length]],
+    );
+    assert.ok(reads[0]!.dur > 100_000, `it waited ${reads[0]!.dur} ns`);
+    assert.deepEqual(
+      readdirSync(image.dir).filter((name) => name.startsWith('run.trace')),
+      ['run.trace.gz'],
+    );
   });
 
   await t.test('an image that is not eStargz: whole, with a note, and from the cache the next time', async () => {

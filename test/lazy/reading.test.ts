@@ -179,10 +179,10 @@ test('a place that fails: the read waits, then fails, and succeeds when it is ba
 });
 
 test('a place that says nothing is given up after a while', async (t) => {
-  const h = await open(t, await stargzImage(t, LAYERS), { stallMs: 100, patienceMs: 400 });
-  h.disturb = () => new Promise((resolve) => setTimeout(resolve, 200));
+  const h = await open(t, await stargzImage(t, LAYERS), { stallMs: 300, patienceMs: 1500 });
+  h.disturb = () => new Promise((resolve) => setTimeout(resolve, 900));
   await assert.rejects(h.read('/d/big', 0, 10), { errno: 5 });
-  assert.match(h.warnings.join('\n'), /no byte for 0.1 s/);
+  assert.match(h.warnings.join('\n'), /no byte for 0.3 s/);
   h.disturb = undefined;
   assert.deepEqual(await h.read('/d/big', 0, 10), BIG.subarray(0, 10));
 });

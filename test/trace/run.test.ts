@@ -43,7 +43,7 @@ function session(workload: (fs: RootFs) => void, result: Partial<SessionResult> 
     const args = structuredClone(spec.fs.args) as TraceFsArgs;
     const real = (fd: number) => spec.fds[fd - FIRST_INHERITED_FD]!;
     const source =
-      args.source.kind === 'dir'
+      args.source.kind !== 'layers'
         ? args.source
         : { ...args.source, layers: args.source.layers.map((layer) => ({ ...layer, fd: real(layer.fd) })) };
     const fs: RootFs = module.createFs({ ...args, source, traceFd: real(args.traceFd!), activity: new Int32Array(1) });
