@@ -1,0 +1,6 @@
+// Limits on a startup, for CI.
+export { type BudgetResult, type CheckedMetric, checkBudgets } from './check.js';
+export { METRIC_IDS } from './metric.js';
+export { readBudgets } from './read.js';
+export { parseBudgets } from './rules.js';
+export type { Aggregate, Amount, Budget, Level, Limit } from './types.js';
