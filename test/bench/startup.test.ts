@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { untilFlag, WORKLOADS } from '../../bench/startup/images.js';
 import { NETWORKS, parseNetwork } from '../../bench/startup/networks.js';
+import { readOptions } from '../../bench/startup/options.js';
 import { render } from '../../bench/startup/report.js';
 import { casesOf, type Measurement, meansOf, type Scope, shortcomings } from '../../bench/startup/results.js';
 import { rotated, rounds } from '../../bench/startup/rounds.js';
@@ -140,6 +141,36 @@ test('rounds have everything once, and everybody is first in turn', () => {
   const here = turns.filter((turn) => turn.workload === WORKLOADS[1] && turn.network === NETWORKS[2]);
   const first = [0, 1, 2, 3].map((round) => here.find((turn) => turn.round === round)!.variant.name);
   assert.deepEqual(first.sort(), ['full', 'hotlayer', 'peer', 'plain']);
+});
+
+test('flags choose images, networks and variants', () => {
+  const all = readOptions([]);
+  assert.deepEqual([all.runs, all.dry, all.fresh, all.reportOnly], [5, false, false, false]);
+  assert.deepEqual([all.workloads, all.networks, all.variants], [WORKLOADS, NETWORKS, VARIANTS]);
+  const some = readOptions([
+    '--images',
+    'nginx,python',
+    '--networks',
+    '5ms/10mbit',
+    '--variants',
+    'peer',
+    '--runs',
+    '9',
+  ]);
+  assert.deepEqual(
+    some.workloads.map((w) => w.recipe.name),
+    ['python', 'nginx'],
+  );
+  assert.deepEqual(some.networks, [{ name: '5ms/10mbit', rtt: 5, mbit: 10 }]);
+  assert.deepEqual(
+    some.variants.map((v) => v.name),
+    ['peer'],
+  );
+  assert.equal(some.runs, 9);
+  const quick = readOptions(['--quick', '--dir', 'here']);
+  assert.deepEqual([quick.runs, quick.dry, quick.directory, quick.workloads.length], [2, true, 'here', 1]);
+  assert.throws(() => readOptions(['--images', 'pyhton']), /unknown: pyhton; there are python, nginx/);
+  assert.throws(() => readOptions(['--runs', '0']), /whole number/);
 });
 
 test('networks by name', () => {
