@@ -80,7 +80,7 @@ test('a disk here is full: nothing appears, nothing is left behind', { skip }, a
   for (const target of [`oci:${disk}/out:1`, `oci-archive:${disk}/out.tar:1`, `${proxy.host}/b:1`]) {
     const argv = withDisk(disk, MIB, [process.execPath, script, source, target, disk]);
     // Not execFileSync: the proxy is in this process.
-    const { stdout } = await promisify(execFile)(argv[0]!, argv.slice(1), { timeout: 20_000 });
+    const { stdout } = await promisify(execFile)(argv[0]!, argv.slice(1), { timeout: 120_000 });
     const { code, message, hint, left } = JSON.parse(stdout) as Record<string, string>;
     assert.equal(code, 'HL_ERR_IO', `${target}: ${message}`);
     assert.match(message!, /cannot write .*ENOSPC/);
