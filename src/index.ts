@@ -13,7 +13,9 @@ export {
 export { type Check as MachineCheck, probeMachine } from './container/probe.js';
 export { type ErrorCode, type ErrorContext, EXIT, HotlayerError, isHotlayerError } from './errors.js';
 export * from './image/index.js';
+export * from './interop/index.js';
 export { bytesToPath, pathToBytes, showPath } from './paths.js';
+export { type Budget, type BudgetResult, checkBudgets, parseBudgets, readBudgets } from './report/budgets/index.js';
 export type { VerifyReport } from './rewrite/findings.js';
 export { type InspectOptions, inspectBlob, inspectImage } from './rewrite/inspect.js';
 export { type IndexInspection, inspectIndex } from './rewrite/inspect-index.js';

@@ -34,6 +34,8 @@ const COMMANDS: readonly (readonly [
   ['optimize', async () => (await import('./optimize.js')).addOptimize],
   ['verify', async () => (await import('./verify.js')).addVerify],
   ['diff', async () => (await import('./diff.js')).addDiff],
+  ['export', async () => (await import('./export.js')).addExport],
+  ['import', async () => (await import('./import.js')).addImport],
   ['inspect', async () => (await import('./inspect.js')).addInspect],
   ['run', async () => (await import('./run.js')).addRun],
   ['mount', async () => (await import('./mount.js')).addMount],
