@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // Makes a fresh clone ready to run: installs the pinned dependencies when they are missing or out of
-// date, then compiles src, test and bench to dist. Prints one line per step to stderr; quiet when there is nothing to do.
+// date, then compiles src, test and bench to dist (the script of the report's page by itself: it is for browsers). Prints one line per step to stderr; quiet when there is nothing to do.
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -26,4 +26,9 @@ const head = spawnSync('git', ['rev-parse', 'HEAD'], { cwd: root, encoding: 'utf
 const stamp = at('dist', '.built-from');
 if (existsSync(stamp) && readFileSync(stamp, 'utf8') !== head) rmSync(at('dist'), { recursive: true, force: true });
 run('compiling (tsc) …', process.execPath, [at('node_modules', 'typescript', 'bin', 'tsc'), '-p', root]);
+run('compiling the page (tsc) …', process.execPath, [
+  at('node_modules', 'typescript', 'bin', 'tsc'),
+  '-p',
+  at('src', 'report', 'page'),
+]);
 writeFileSync(stamp, head);

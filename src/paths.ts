@@ -53,7 +53,7 @@ export function isUtf8Path(path: string): boolean {
 /** Safe for a terminal and for messages: control characters and bytes that are not UTF-8 as \xNN or \u{…}. */
 export function showPath(path: string): string {
   const unsafe =
-    /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069\\]|[\udc80-\udcff](?<![\ud800-\udbff].)/g;
+    /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\\]|[\udc80-\udcff](?<![\ud800-\udbff].)/g;
   return path.replace(unsafe, (c) => {
     const unit = c.charCodeAt(0);
     if (c === '\\') return '\\\\';

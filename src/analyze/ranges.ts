@@ -83,3 +83,56 @@ export class RangeSet {
     return unionRanges(this.#ranges);
   }
 }
+
+/** Bytes covered so far; says of each range how much of it is new. */
+export class Coverage {
+  /** Borders: covered from the even ones to the odd ones after them; ascending. */
+  readonly #borders: number[] = [];
+  #total = 0;
+
+  get total(): Bytes {
+    return this.#total;
+  }
+
+  /** @returns bytes of the range that were not covered before */
+  add(offset: Bytes, length: Bytes): Bytes {
+    if (length <= 0) return 0;
+    const borders = this.#borders;
+    const end = offset + length;
+    // The ranges that touch the new one are replaced by one that spans them all.
+    let from = lowerBound(borders, offset);
+    if (from % 2 === 1) from -= 1;
+    let to = upperBound(borders, end);
+    if (to % 2 === 1) to += 1;
+    let known = 0;
+    for (let i = from; i < to; i += 2) known += borders[i + 1]! - borders[i]!;
+    const start = from < to ? Math.min(offset, borders[from]!) : offset;
+    const stop = from < to ? Math.max(end, borders[to - 1]!) : end;
+    borders.splice(from, to - from, start, stop);
+    const added = stop - start - known;
+    this.#total += added;
+    return added;
+  }
+}
+
+/** Index of the first border that is not below. */
+function lowerBound(borders: readonly number[], value: number): number {
+  let [low, high] = [0, borders.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (borders[middle]! < value) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/** Index of the first border that is above. */
+function upperBound(borders: readonly number[], value: number): number {
+  let [low, high] = [0, borders.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (borders[middle]! <= value) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}

@@ -1,7 +1,7 @@
 // Profiles and plans as files: one JSON document, one line per list element, so that a change shows as a small diff.
 // What is read is checked, by the schema and by the rules that a schema cannot say.
 import { randomBytes } from 'node:crypto';
-import { access, constants, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { access, constants, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { errnoOf, HotlayerError } from '../errors.js';
 import { comparePaths } from '../paths.js';
@@ -137,7 +137,8 @@ function checkRanges(ranges: readonly RangeCount[], size: number, runs: number, 
   }
 }
 
-function parseAs<T>(text: string, schema: Schema, where: string): T {
+/** @param where names the text in messages @throws HL_ERR_DATA */
+export function parseAs<T>(text: string, schema: Schema, where: string): T {
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -150,7 +151,8 @@ function parseAs<T>(text: string, schema: Schema, where: string): T {
   return requireSchema<T>(value, schema, where);
 }
 
-async function readText(path: string): Promise<string> {
+/** @throws HL_ERR_NOT_FOUND, HL_ERR_IO, HL_ERR_LIMIT */
+export async function readText(path: string): Promise<string> {
   const context = { file: path };
   try {
     const { size } = await stat(path);
@@ -188,13 +190,24 @@ export async function checkPlace(path: string): Promise<void> {
 }
 
 async function writeWhole(path: string, text: string): Promise<void> {
+  await writePieces(path, [text]);
+}
+
+/** @throws HL_ERR_IO. The file appears whole or not at all; the pieces are made while they are written. */
+export async function writePieces(path: string, pieces: Iterable<string>): Promise<void> {
   // Beside the target, so that the rename stays on one file system.
   const staged = `${path}.${randomBytes(4).toString('hex')}.tmp`;
   try {
-    await writeFile(staged, text);
+    const file = await open(staged, 'wx');
+    try {
+      for (const piece of pieces) await file.appendFile(piece);
+    } finally {
+      await file.close();
+    }
     await rename(staged, path);
   } catch (cause) {
     await rm(staged, { force: true });
+    if (cause instanceof HotlayerError) throw cause;
     throw new HotlayerError('HL_ERR_IO', `cannot write ${path}: ${(cause as Error).message}`, {
       cause,
       context: { file: path },

@@ -1,6 +1,11 @@
 // The few statistics that profiles need. Median and MAD are simple-statistics'; values are rounded to integers,
 // because all that is measured here are bytes, nanoseconds and counts.
-import { median, medianAbsoluteDeviation } from 'simple-statistics';
+import {
+  mean as meanOf,
+  medianAbsoluteDeviation,
+  median as medianOf,
+  sampleStandardDeviation,
+} from 'simple-statistics';
 import type { Spread } from './types.js';
 
 /**
@@ -10,7 +15,7 @@ import type { Spread } from './types.js';
  */
 export function spreadOf(values: readonly number[]): Spread {
   return {
-    median: Math.round(median([...values])),
+    median: Math.round(median(values)),
     mad: Math.round(medianAbsoluteDeviation([...values])),
     min: values.reduce((a, b) => Math.min(a, b)),
     max: values.reduce((a, b) => Math.max(a, b)),
@@ -19,5 +24,20 @@ export function spreadOf(values: readonly number[]): Spread {
 
 /** Median of counts, rounded; 0 for none. */
 export function medianCount(values: readonly number[]): number {
-  return values.length === 0 ? 0 : Math.round(median([...values]));
+  return values.length === 0 ? 0 : Math.round(median(values));
+}
+
+/** Arithmetic mean of at least one value. */
+export function mean(values: readonly number[]): number {
+  return meanOf([...values]);
+}
+
+/** The middle value, or the mean of the two in the middle. @param values at least one */
+export function median(values: readonly number[]): number {
+  return medianOf([...values]);
+}
+
+/** Of a sample (n − 1). @param values at least two */
+export function standardDeviation(values: readonly number[]): number {
+  return sampleStandardDeviation([...values]);
 }

@@ -11,6 +11,9 @@ import type { Plan, Profile } from '../analyze/types.js';
 import { EXIT } from '../errors.js';
 import { hostPlatform, MEDIA, openImage, openSink, packLayer, serialize } from '../image/index.js';
 import type { Descriptor, ImageSink } from '../image/types.js';
+import { writeOutput } from '../report/outputs.js';
+import { assembleReport } from '../report/report.js';
+import { simulateStarts } from '../report/simulate-starts.js';
 import { inspectImage } from '../rewrite/inspect.js';
 import { type OptimizeResult, optimizeImage } from '../rewrite/optimize.js';
 import { verifyImages } from '../rewrite/verify.js';
@@ -23,6 +26,7 @@ import type { CommandContext, Register } from './main.js';
 import { showResult } from './optimize.js';
 import { showProfile } from './profile-summary.js';
 import { profileSpooled, tempParentOf } from './profiling.js';
+import { showReport } from './report-summary.js';
 import { type SampleLayer, sampleImage } from './sample-image.js';
 import { table } from './table.js';
 import { showVerification } from './verify.js';
@@ -36,7 +40,7 @@ export function addDemo(program: Command, register: Register): void {
   const command = program
     .command('demo')
     .description(
-      'Builds a sample image from this machine (Node, its libraries, npm, our own node_modules), then profile → optimize → verify → inspect.',
+      'Builds a sample image from this machine (Node, its libraries, npm, our own node_modules), then profile → optimize → verify → inspect → report.',
     )
     .summary('the whole flow on a sample image made from this machine')
     .addOption(flag('-o, --output <dir>', 'where everything is written').default('reports/demo'));
@@ -92,6 +96,21 @@ async function demo(context: CommandContext, flags: DemoFlags): Promise<number> 
   heading(`5  hotlayer inspect ${after}`);
   showInspection(out, await inspectImage(optimized, { ...tempParentOf(context), signal }));
 
+  heading(`6  hotlayer report ${at('profile.json')} --before ${before} --after ${after} --html ${at('report.html')}`);
+  const looking = { profile, files: true, ...tempParentOf(context), signal };
+  const [was, is] = [await inspectImage(image, looking), await inspectImage(optimized, looking)];
+  const whole = assembleReport({
+    profile,
+    before: was,
+    after: is,
+    plan,
+    simulation: simulateStarts(profile, was, is),
+    verification: report,
+  });
+  await writeOutput('html', whole, at('report.html'));
+  await writeOutput('report', whole, at('report.json'));
+  showReport(out, whole);
+
   heading('What it comes to');
   const summary = summarize(
     profile,
@@ -105,7 +124,9 @@ async function demo(context: CommandContext, flags: DemoFlags): Promise<number> 
   ))
     out.result(line);
   out.result();
-  out.result(`Written: ${at('sample')} (the image, tags before and hot), ${at('profile.json')}, ${at('plan.json')}`);
+  out.result(
+    `Written: ${at('sample')} (the image, tags before and hot), ${at('profile.json')}, ${at('plan.json')}, ${at('report.html')}, ${at('report.json')}`,
+  );
   out.result(`Took ${formatNanos(Number(process.hrtime.bigint() - started))}.`);
   out.document({ profile, plan, result, verification: report, summary: summary.numbers });
   return report.ok ? EXIT.ok : EXIT.no;

@@ -1,8 +1,10 @@
 // Flags that several commands share, each defined once. A flag may also be set by the environment
 // (HOTLAYER_ + its long name, dashes as underscores) or the config file; precedence: flag, environment, file, default.
+
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type Network, PRESETS, parseNetwork } from '../analyze/model/network.js';
 import { type ProcessOverrides, parseEnvFile } from '../container/process-spec.js';
 import { HotlayerError } from '../errors.js';
 import { parseDuration, parseSize } from '../units.js';
@@ -81,6 +83,16 @@ export function addRegistryOptions(command: Command): void {
   command
     .addOption(flag('--plain-http', 'speak http, not https, with registries (default: on the loopback interface only)'))
     .addOption(flag('--ca-file <file>', 'certificate authorities (PEM) to trust in registries besides the usual ones'));
+}
+
+/** For whatever depends on where the image will be pulled. @param what begins the help */
+export function networkOption(what: string): Option {
+  const named = Object.entries(PRESETS).map(([name, is]) => `${name} (${is})`);
+  const text = `${what}: ${named.join(', ')}, or RATE/RTT; repeatable (default: the three alike)`;
+  return flag('--network <network>', text).argParser((value: string, before: Network[] | undefined) => [
+    ...(before ?? []),
+    parseNetwork(value),
+  ]);
 }
 
 export interface PlatformFlags {

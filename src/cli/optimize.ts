@@ -2,7 +2,7 @@
 // of the workload made now, or prioritizes nothing.
 import { type Command, Option } from 'commander';
 import { ImageSizes } from '../analyze/model/compressed-sizes.js';
-import { type Network, PRESETS, parseNetwork } from '../analyze/model/network.js';
+import type { Network } from '../analyze/model/network.js';
 import { planImage } from '../analyze/plan.js';
 import { checkPlace, readPlan } from '../analyze/saved.js';
 import { type Forecast, forecast } from '../analyze/simulate/forecast.js';
@@ -24,7 +24,16 @@ import { isSingle, type OptimizeIndexResult } from '../rewrite/optimize-index.js
 import { type SpooledImage, spoolImage } from '../rootfs/spooled-image.js';
 import { CODECS, type CodecName, DEFAULT_CHUNK_SIZE, DEFAULT_CODEC, HOT_LEVEL_BYTES, LEVELS } from '../stargz/index.js';
 import { formatBytes, formatCount, formatNanos } from '../units.js';
-import { addWorkloadOptions, collect, flag, type GlobalFlags, size, type WorkloadFlags, wholeNumber } from './flags.js';
+import {
+  addWorkloadOptions,
+  collect,
+  flag,
+  type GlobalFlags,
+  networkOption,
+  size,
+  type WorkloadFlags,
+  wholeNumber,
+} from './flags.js';
 import { readWorkloads, showRegrets } from './given-profiles.js';
 import type { CommandContext, Register } from './main.js';
 import { optimizeWhole, type PlatformSteps, showWhole, workloadsOn } from './optimize-index.js';
@@ -73,14 +82,7 @@ export function addOptimize(program: Command, register: Register): void {
     .addOption(flag('--plan <file>', 'carry out this saved plan'))
     .addOption(flag('--dry-run', 'only plan: write no image'))
     .addOption(flag('--save-plan <file>', 'write the plan to this file'))
-    .addOption(
-      flag(
-        '--network <network>',
-        `where the image will be pulled: ${Object.entries(PRESETS)
-          .map(([name, is]) => `${name} (${is})`)
-          .join(', ')}, or RATE/RTT; repeatable (default: the three alike)`,
-      ).argParser((text: string, before: Network[] | undefined) => [...(before ?? []), parseNetwork(text)]),
-    )
+    .addOption(networkOption('where the image will be pulled'))
     .addOption(
       flag(
         '--max-prefetch <size>',

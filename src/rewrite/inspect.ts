@@ -4,7 +4,9 @@ import { createHash } from 'node:crypto';
 import { closeSync, createReadStream, createWriteStream, fstatSync, openSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import type { Profile } from '../analyze/types.js';
+import { layerSteps } from '../analyze/packages/attribute.js';
+import { type Layout, layoutOfBlobs } from '../analyze/simulate/layout.js';
+import type { LayerStep, Profile } from '../analyze/types.js';
 import { errnoOf, HotlayerError, withContext } from '../errors.js';
 import { sniffCompression } from '../image/media.js';
 import type { Image, Layer } from '../image/types.js';
@@ -16,6 +18,7 @@ import type { EntryType, TarEntry } from '../stargz/tar-entry.js';
 import { TarScanner } from '../stargz/tar-scan.js';
 import { unzstd } from '../stargz/zstd.js';
 import { makeTempDir } from '../temp.js';
+import type { Bytes } from '../units.js';
 import { digest, readBytes } from './content.js';
 import { type Member, walkMembers } from './members.js';
 import { isReserved, NO_PREFETCH_LANDMARK, PREFETCH_LANDMARK, TOC_DIGEST_ANNOTATION } from './names.js';
@@ -93,7 +96,27 @@ export interface LayerInspection extends BlobInspection {
   readonly mediaType: string;
   /** Only with a profile. */
   readonly touched?: TouchedInspection;
+  /** Only with `files: true`. */
+  readonly files?: LayerFiles;
 }
+
+/** Every regular file with content of a layer, in the order of the tar, in columns of equal length. */
+export interface LayerFiles {
+  /** Names of the entries, cleaned. */
+  readonly paths: readonly string[];
+  readonly sizes: readonly Bytes[];
+  /** First byte: compressed, in the blob, when `exact`; else of the payload in the uncompressed tar. */
+  readonly at: readonly Bytes[];
+  /** Bytes that it takes there. */
+  readonly length: readonly Bytes[];
+  /** How many of them lie before the landmark: the first so many. */
+  readonly prefetched: number;
+  /** Whether the offsets are those of the blob, as only stargz says them. */
+  readonly exact: boolean;
+}
+
+/** Where a profile's file lies: layer, and number in its `files`. */
+export type Located = readonly [layer: number, number: number];
 
 export interface ImageInspection {
   readonly reference: string;
@@ -103,10 +126,18 @@ export interface ImageInspection {
   readonly layers: readonly LayerInspection[];
   /** Files that the profile read but that no layer of this image has. */
   readonly profiledElsewhere: number;
+  /** What made each layer, as the config's history says. */
+  readonly steps: readonly LayerStep[];
+  /** With a profile and `files: true`: for each of its files; undefined: has no content in a layer of this image. */
+  readonly located?: readonly (Located | undefined)[];
+  /** With these, when every layer is stargz: what a start from this image can be simulated with. */
+  readonly layout?: Layout;
 }
 
 export interface InspectOptions {
   readonly profile?: Profile | undefined;
+  /** Also list the files of each layer, and where those of the profile are among them. */
+  readonly files?: boolean | undefined;
   readonly tempParent?: string | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((layer: number, bytes: number, total: number) => void) | undefined;
@@ -121,6 +152,8 @@ interface Seen {
   readonly entries: readonly TarEntry[];
   /** Position of the landmark that counts; -1: none. */
   readonly landmarkAt: number;
+  /** Its table of contents; absent: it is not stargz. */
+  readonly lazy?: StargzBlob;
 }
 
 /** @throws HL_ERR_DIGEST, HL_ERR_LAYER, HL_ERR_LIMIT for layers that are damaged */
@@ -152,7 +185,9 @@ export async function inspectImage(image: Image, options: InspectOptions = {}): 
   } finally {
     temp.remove();
   }
-  const use = options.profile && touchedOf(options.profile, seen);
+  const nodes = options.profile && locateFiles(options.profile, seen);
+  const use = nodes && touchedOf(options.profile!, nodes, seen);
+  const listed = options.files ? seen.map(filesOf) : undefined;
   return {
     reference: image.reference,
     digest: image.descriptor.digest,
@@ -163,8 +198,18 @@ export async function inspectImage(image: Image, options: InspectOptions = {}): 
       mediaType: image.layers[index]!.descriptor.mediaType,
       ...blob,
       ...(use && { touched: use.layers[index]! }),
+      ...(listed && { files: listed[index]!.files }),
     })),
     profiledElsewhere: use?.elsewhere ?? 0,
+    steps: layerSteps(image.config.history, image.layers.length),
+    ...(listed &&
+      nodes && {
+        located: nodes.map((node): Located | undefined => {
+          const number = node && listed[node.layer]!.numbers.get(node.entry);
+          return number === undefined ? undefined : [node!.layer, number];
+        }),
+        ...layoutOf(options.profile!, nodes, seen),
+      }),
   };
 }
 
@@ -273,6 +318,7 @@ async function look(
     },
     entries,
     landmarkAt,
+    ...(lazy.blob && { lazy: lazy.blob }),
   };
 }
 
@@ -326,28 +372,60 @@ function describe(
   };
 }
 
-/** Where the files that a profile saw lie. */
-function touchedOf(profile: Profile, seen: readonly Seen[]): { layers: TouchedInspection[]; elsewhere: number } {
+interface FileNode {
+  readonly layer: number;
+  readonly entry: TarEntry;
+}
+
+/** For each file of the profile the entry that holds its content. */
+function locateFiles(profile: Profile, seen: readonly Seen[]): (FileNode | undefined)[] {
   const tree = mergeLayers(seen.map(({ entries }) => entries));
+  return profile.files.map((file) => {
+    if (file.type !== 'reg') return undefined;
+    const node = tree.find(file.path);
+    return node?.type === 'reg' && node.entry ? { layer: node.layer, entry: node.entry } : undefined;
+  });
+}
+
+function layoutOf(
+  profile: Profile,
+  nodes: readonly (FileNode | undefined)[],
+  seen: readonly Seen[],
+): { layout?: Layout } {
+  const blobs = seen.flatMap(({ lazy }) => (lazy ? [lazy] : []));
+  if (blobs.length < seen.length) return {};
+  const places = new Map(profile.files.map(({ path }, i) => [path, nodes[i]]));
+  const layout = layoutOfBlobs(blobs, [...places.keys()], (path) => {
+    const node = places.get(path);
+    return node && { layer: node.layer, entry: node.entry.path };
+  });
+  return { layout };
+}
+
+/** What of the files that a profile saw being read lies where. */
+function touchedOf(
+  profile: Profile,
+  nodes: readonly (FileNode | undefined)[],
+  seen: readonly Seen[],
+): { layers: TouchedInspection[]; elsewhere: number } {
   const read = seen.map(() => new Map<TarEntry, number>());
   let elsewhere = 0;
-  for (const file of profile.files) {
+  for (const [i, file] of profile.files.entries()) {
     if (file.type !== 'reg' || file.bytesRead.median === 0) continue;
-    const node = tree.find(file.path);
-    if (node?.type === 'reg' && node.entry) {
+    const node = nodes[i];
+    if (node) {
       const layer = read[node.layer]!;
       layer.set(node.entry, Math.max(layer.get(node.entry) ?? 0, file.bytesRead.median));
     } else {
       elsewhere += 1;
     }
   }
-  const layers = seen.map(({ entries, landmarkAt, blob }, i): TouchedInspection => {
+  const layers = seen.map((layer, i): TouchedInspection => {
     const used = read[i]!;
-    const isHot = (entry: TarEntry) =>
-      blob.stargz?.landmark?.kind === 'prefetch' && entry.index < entries[landmarkAt]!.index;
+    const isHot = hotIn(layer);
     const touched = [...used.keys()];
     const prefetched = touched.filter(isHot);
-    const unused = entries.filter((e) => e.type === 'reg' && !isReserved(e.path) && isHot(e) && !used.has(e));
+    const unused = layer.entries.filter((e) => e.type === 'reg' && !isReserved(e.path) && isHot(e) && !used.has(e));
     return {
       files: touched.length,
       bytesRead: [...used.values()].reduce((sum, bytes) => sum + bytes, 0),
@@ -359,4 +437,29 @@ function touchedOf(profile: Profile, seen: readonly Seen[]): { layers: TouchedIn
     };
   });
   return { layers, elsewhere };
+}
+
+/** Whether an entry lies before the landmark. */
+function hotIn({ blob, entries, landmarkAt }: Seen): (entry: TarEntry) => boolean {
+  const end = blob.stargz?.landmark?.kind === 'prefetch' ? entries[landmarkAt]!.index : 0;
+  return (entry) => entry.index < end;
+}
+
+function filesOf(seen: Seen): { files: LayerFiles; numbers: ReadonlyMap<TarEntry, number> } {
+  const { entries, lazy } = seen;
+  const isHot = hotIn(seen);
+  const numbers = new Map<TarEntry, number>();
+  const [paths, sizes, at, length] = [[] as string[], [] as Bytes[], [] as Bytes[], [] as Bytes[]];
+  let prefetched = 0;
+  for (const entry of entries) {
+    if (entry.type !== 'reg' || entry.size === 0 || isReserved(entry.path)) continue;
+    const chunks = lazy?.byPath.get(entry.path)?.chunks ?? [];
+    numbers.set(entry, paths.length);
+    paths.push(entry.path);
+    sizes.push(entry.size);
+    at.push(lazy ? (chunks[0]?.offset ?? 0) : entry.payloadOffset);
+    length.push(lazy ? Math.max(0, (chunks.at(-1)?.nextOffset ?? 0) - (chunks[0]?.offset ?? 0)) : entry.payloadSize);
+    if (isHot(entry)) prefetched += 1;
+  }
+  return { files: { paths, sizes, at, length, prefetched, exact: lazy !== undefined }, numbers };
 }

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Advice, Modes, Outlier, Profile } from '../../src/analyze/types.js';
-import { remarksOn } from '../../src/cli/profile-summary.js';
+import { remarksOn } from '../../src/report/remarks.js';
 
 function remarks(runs: number, more: { outliers?: Outlier[]; modes?: Modes[]; advice?: Advice }): string[] {
   return remarksOn({

@@ -1,0 +1,179 @@
+// What each chart shows, in one or two sentences with numbers: the part of a report that is read first. Paths in them are
+// as they are: whoever shows a sentence makes it safe, as all other text.
+import type { Profile } from '../analyze/types.js';
+import { formatBytes, formatCount, formatNanos, formatShare } from '../units.js';
+import type {
+  FileHeat,
+  Findings,
+  ImageView,
+  Metric,
+  PrefetchView,
+  ReportSimulation,
+  Stability,
+  Startup,
+} from './types.js';
+
+export interface Found {
+  readonly profile: Profile;
+  readonly metrics: readonly Metric[];
+  readonly startup?: Startup | undefined;
+  readonly stability: Stability;
+  readonly heat: readonly FileHeat[];
+  readonly before?: ImageView | undefined;
+  readonly after?: ImageView | undefined;
+  readonly prefetch?: PrefetchView | undefined;
+  readonly simulation?: ReportSimulation | undefined;
+}
+
+export function findingsOf(found: Found): Findings {
+  const { startup, heat, before, after, prefetch, simulation } = found;
+  const image = after ?? before;
+  return {
+    verdict: verdict(found),
+    ...(startup ? { startup: waterfall(startup, found.profile), cumulative: cumulative(startup, found.profile) } : {}),
+    stability: stable(found),
+    ...(heat.length > 0 ? { heat: heats(heat) } : {}),
+    ...(image ? { layers: layers(before, after), tree: tree(image) } : {}),
+    ...(prefetch ? { prefetch: prefetched(prefetch) } : {}),
+    ...(simulation ? { simulation: simulated(simulation) } : {}),
+    misses: misses(found.profile),
+    files: files(found.profile),
+  };
+}
+
+function verdict({ profile, metrics, prefetch, simulation }: Found): string {
+  const value = (id: string): number | undefined => metrics.find((metric) => metric.id === id)?.value;
+  const time = value('startup-time');
+  const ready = time === undefined ? 'A start' : `Ready after ${formatNanos(time)}. A start`;
+  const bytes = value('startup-bytes') ?? 0;
+  const share = profile.image.bytes > 0 ? `, ${formatShare(bytes, profile.image.bytes)} of the image's bytes` : '';
+  const parts = [`${ready} reads ${count(value('startup-files') ?? 0, 'file')}, ${formatBytes(bytes)}${share}.`];
+  if (prefetch)
+    parts.push(
+      `${formatShare(prefetch.coverage, 1)} of what it reads is prefetched; ${formatShare(prefetch.waste, 1)} of what is prefetched is not read.`,
+    );
+  if (simulation) parts.push(simulated(simulation));
+  return parts.join(' ');
+}
+
+function waterfall(startup: Startup, profile: Profile): string {
+  const { processes, files, ready } = startup;
+  const opened = files.file.length;
+  const busy = processes.map((use, i) => ({ use, i })).sort((a, b) => b.use.files - a.use.files || a.i - b.i)[0];
+  const parts = [`Run ${startup.number} opens ${count(opened, 'file')}`];
+  if (ready !== undefined) parts.push(` in the ${formatNanos(ready)} until it is ready`);
+  if (busy && processes.length > 1 && opened > 0)
+    parts.push(`; ${showComm(busy.use.comm)} is the first to ask for ${formatShare(busy.use.files, opened)} of them`);
+  let gap = 0;
+  let at = 0;
+  for (let i = 1; i < opened; i++) {
+    const wait = files.first[i]! - files.first[i - 1]!;
+    if (wait > gap) [gap, at] = [wait, i];
+  }
+  if (ready !== undefined && ready > 0 && gap > ready / 10)
+    parts.push(`. For ${formatNanos(gap)} it opens nothing new, before ${profile.files[files.file[at]!]!.path}`);
+  return `${parts.join('')}.`;
+}
+
+function cumulative({ cumulative: steps, ready }: Startup, profile: Profile): string {
+  const last = steps.at(-1);
+  if (!last || last[1] === 0) return 'Nothing is read.';
+  const half = steps.find(([, bytes]) => bytes >= last[1] / 2)!;
+  const share = profile.image.bytes > 0 ? `, ${formatShare(last[1], profile.image.bytes)} of what the image holds` : '';
+  const of = ready ? ` (${formatShare(Math.max(0, half[0]), ready)} of the time)` : '';
+  return `${formatBytes(last[1])} are needed in all${share}; half of them by ${formatNanos(half[0])}${of}.`;
+}
+
+function stable({ profile, stability }: Found): string {
+  const runs = profile.runs.length;
+  if (runs === 1) return 'There is one run only: nothing says what varies.';
+  const always = stability.openedIn[runs - 1] ?? 0;
+  const all = stability.openedIn.reduce((a, b) => a + b, 0);
+  const alike =
+    profile.agreement.runs > 1
+      ? ` The files that two runs read agree to ${formatShare(profile.agreement.files, 1)} (Jaccard).`
+      : '';
+  return `${formatCount(always)} of ${count(all, 'file')} are opened in every one of ${runs} runs, ${formatCount(all - always)} come and go.${alike}`;
+}
+
+function heats(heat: readonly FileHeat[]): string {
+  const [size, read] = [heat.reduce((a, { size }) => a + size, 0), heat.reduce((a, { read }) => a + read, 0)];
+  const cold = [...heat].sort((a, b) => b.size - b.read - (a.size - a.read))[0]!;
+  return `Of the ${count(heat.length, 'biggest file')} that are opened, ${formatShare(read, size)} of the bytes are read; ${cold.path} leaves ${formatBytes(cold.size - cold.read)} of ${formatBytes(cold.size)} untouched.`;
+}
+
+function layers(before: ImageView | undefined, after: ImageView | undefined): string {
+  const image = (after ?? before)!;
+  const hot = image.layers.filter(({ hotFiles }) => hotFiles > 0).length;
+  const parts = [`${formatCount(hot)} of ${count(image.layers.length, 'layer')} have files that a start opens`];
+  if (after && after.prefetchBytes > 0) {
+    const with_ = after.layers.filter(({ prefetchBytes }) => prefetchBytes > 0).length;
+    parts.push(
+      `; ${formatBytes(after.prefetchBytes)} in ${count(with_, 'layer')} lie before the landmark, one range request each`,
+    );
+  } else if (image.prefetchBytes === 0) parts.push('; none has a prefetch');
+  if (before && after)
+    parts.push(
+      `. The image grows from ${formatBytes(before.size)} to ${formatBytes(after.size)}`.replace(
+        'grows',
+        after.size < before.size ? 'shrinks' : 'grows',
+      ),
+    );
+  return `${parts.join('')}.`;
+}
+
+function tree({ layers: list }: ImageView): string {
+  let [size, every, some, files] = [0, 0, 0, 0];
+  for (const { tree: node } of list) {
+    size += node.size;
+    every += node.every;
+    some += node.some;
+    files += node.files;
+  }
+  return `Of ${formatBytes(size)} in ${count(files, 'file')}, ${formatShare(every, size)} are in files that every run opens, ${formatShare(some, size)} in files that some do; ${formatBytes(size - every - some)} are in files that no run opened.`;
+}
+
+function prefetched({ bytes, files, compressed, coverage, unused, missing }: PrefetchView): string {
+  const parts = [
+    `Prefetched: ${count(files, 'file')}, ${formatBytes(bytes)}, in ${formatBytes(compressed)} as stored; that is ${formatShare(coverage, 1)} of what a start reads.`,
+    unused.files === 0
+      ? 'Nothing there is left unread.'
+      : `Read by no run: ${formatCount(unused.files)} of them, ${formatBytes(unused.bytes)}.`,
+  ];
+  if (missing.files > 0)
+    parts.push(`Read, but behind the landmark: ${count(missing.files, 'file')}, ${formatBytes(missing.bytes)}.`);
+  return parts.join(' ');
+}
+
+function simulated({ variants, networks }: ReportSimulation): string {
+  const on = (id: string, network: string) =>
+    variants.find((variant) => variant.id === id)?.on.find((result) => result.network === network)?.ready.median;
+  const parts = networks.flatMap(({ name }) => {
+    const after = on('lazy-after', name);
+    const before = on('lazy-before', name) ?? on('pull', name);
+    if (after === undefined || before === undefined || after === 0) return [];
+    return [`${name} ${formatNanos(before)} → ${formatNanos(after)} (${(before / after).toFixed(1)}×)`];
+  });
+  return parts.length === 0 ? 'Starts were simulated.' : `Simulated time to ready: ${parts.join(', ')}.`;
+}
+
+function misses({ misses: { total, directories }, runs }: Profile): string {
+  if (total === 0) return 'Every name that was asked for exists.';
+  const first = directories[0];
+  const most = first ? `; most, ${formatCount(Math.round(first.count / runs.length))}, in ${first.path}` : '';
+  return `A start searches ${count(Math.round(total / runs.length), 'path')} that do not exist${most}.`;
+}
+
+function files(profile: Profile): string {
+  const opened = profile.files.filter(({ type, openedIn }) => type === 'reg' && openedIn > 0).length;
+  return `${count(opened, 'file')} were opened in at least one run; ${formatCount(profile.files.length - opened)} more paths were looked at, listed or followed.`;
+}
+
+/** `1 204 files`, `1 file`. */
+export function count(number: number, what: string): string {
+  return `${formatCount(number)} ${what}${number === 1 ? '' : 's'}`;
+}
+
+export function showComm(comm: string | undefined): string {
+  return comm === undefined ? 'an unnamed process' : comm;
+}
