@@ -43,6 +43,8 @@ export interface ClientModel {
   readonly perAccess: Nanos;
   /** What recording with `--precision exact` puts between two accesses: a page fault or read for each page. */
   readonly recorded: Nanos;
+  /** How much longer the workload thinks in the client's container than in the recorded run, all look-ups included. */
+  readonly slowdown: number;
   /** Of an ordinary pull: one core, for each uncompressed byte and each entry that is unpacked, layer after layer. */
   readonly unpackPerByte: Nanos;
   readonly unpackPerEntry: Nanos;
@@ -73,6 +75,7 @@ export const STARGZ_SNAPSHOTTER: ClientModel = {
   perReadByte: 0.3,
   perAccess: 30e3,
   recorded: 25e3,
+  slowdown: 1,
   unpackPerByte: 18,
   unpackPerEntry: 60e3,
 };

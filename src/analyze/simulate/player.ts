@@ -15,6 +15,8 @@ export interface PlayCosts {
   readonly perAccess: Nanos;
   /** What recording added to the time between two accesses; taken off. */
   readonly recorded: Nanos;
+  /** Factor of all times between accesses. */
+  readonly slowdown: number;
 }
 
 /** @param ready called at the moment of readiness; what comes after it in the schedule is played, but does not count */
@@ -37,7 +39,8 @@ export function play(engine: Engine, schedule: Schedule, serve: Serve, costs: Pl
       waits[i]! += 1;
     }
   }
-  const begin = (i: number): void => engine.after(Math.max(0, think[i]! - costs.recorded), () => access(i));
+  const thinks = (nanos: Nanos): Nanos => Math.max(0, nanos - costs.recorded) * costs.slowdown;
+  const begin = (i: number): void => engine.after(thinks(think[i]!), () => access(i));
   const access = (i: number): void => {
     const took =
       schedule.reads[i] === 0
@@ -47,13 +50,13 @@ export function play(engine: Engine, schedule: Schedule, serve: Serve, costs: Pl
     else if (took !== undefined) engine.after(took, () => end(i));
   };
   const end = (i: number): void => {
-    if (i === schedule.lastOfAll) engine.after(schedule.thinkAtEnd, ready);
+    if (i === schedule.lastOfAll) engine.after(thinks(schedule.thinkAtEnd), ready);
     for (let edge = head[i]!; edge >= 0; edge = next[edge]!) {
       const waiting = edge >> 1;
       waits[waiting]! -= 1;
       if (waits[waiting] === 0) begin(waiting);
     }
   };
-  if (schedule.lastOfAll < 0) engine.after(schedule.thinkAtEnd, ready);
+  if (schedule.lastOfAll < 0) engine.after(thinks(schedule.thinkAtEnd), ready);
   for (let i = 0; i < length; i++) if (own[i]! < 0 && last[i]! < 0) begin(i);
 }

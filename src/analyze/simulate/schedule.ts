@@ -36,22 +36,22 @@ export function scheduleOf(replay: Replay, ready?: Nanos): Schedule {
   const end = (i: number): Nanos => t[i]! + duration[i]!;
   const running = new EndHeap(end);
   let latest = -1;
-  // What the runner read before the workload was there comes first, and the clock of thinking starts with it.
-  const begin = length > 0 ? Math.min(0, t[0]!) : 0;
+  // What the runner read before the workload was there comes first, at once: how long it took to start the workload is
+  // for a model of the client to say.
+  const since = (i: number): Nanos => (i < 0 ? 0 : Math.max(0, end(i)));
   for (let i = 0; i < length; i++) {
     latest = running.endedBy(t[i]!, latest);
     const before = previous[process[i]!]!;
     own[i] = before;
     last[i] = latest;
-    const since = Math.max(before < 0 ? begin : end(before), latest < 0 ? begin : end(latest));
-    think[i] = Math.max(0, t[i]! - since);
+    think[i] = Math.max(0, t[i]! - Math.max(since(before), since(latest)));
     reads[i] = replay.op[i] === READ && replay.bytes[i]! > 0 ? 1 : 0;
     previous[process[i]!] = i;
     running.add(i);
   }
   const at = ready ?? (length > 0 ? Number.POSITIVE_INFINITY : 0);
   latest = running.endedBy(at, latest);
-  const thinkAtEnd = Number.isFinite(at) ? Math.max(0, at - (latest < 0 ? begin : end(latest))) : 0;
+  const thinkAtEnd = Number.isFinite(at) ? Math.max(0, at - since(latest)) : 0;
   return {
     length,
     file: replay.file,

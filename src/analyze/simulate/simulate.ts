@@ -117,7 +117,7 @@ export function startOf(
   if (way === 'ideal') return idealStart(schedule, layout, network, client);
   const engine = new Engine();
   const side = new NetworkSide(engine, network, client);
-  const costs = { perAccess: client.perAccess, recorded: client.recorded };
+  const costs = { perAccess: client.perAccess, recorded: client.recorded, slowdown: client.slowdown };
   const result = { ready: 0, pulled: 0, started: 0, bytes: 0, requests: 0, misses: 0, onDemand: 0 };
   const lazy = way === 'lazy' ? new StargzClient(engine, side, client, layout) : undefined;
   const run = (): void => {
@@ -192,7 +192,7 @@ function idealStart(schedule: Schedule, layout: Layout, network: Network, client
         for (const [from, to] of pages.read(file, at.size, offset, length)) bytes += (to - from) * compressed;
         return Math.max(0, network.rtt + transferNanos(network, bytes) - engine.now);
       },
-      { perAccess: 0, recorded: client.recorded },
+      { perAccess: 0, recorded: client.recorded, slowdown: 1 },
       () => {
         result.ready = engine.now;
         result.bytes = Math.round(bytes);

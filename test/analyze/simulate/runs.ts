@@ -30,7 +30,7 @@ export function client(costs: Partial<typeof STARGZ_SNAPSHOTTER> = {}): typeof S
     Object.entries(STARGZ_SNAPSHOTTER).map(([name, value]) => [name, typeof value === 'number' ? 0 : value]),
   ) as unknown as typeof STARGZ_SNAPSHOTTER;
   const { piece, window, readahead, prefetchWait, cores } = STARGZ_SNAPSHOTTER;
-  return { ...free, piece, window, readahead, prefetchWait, cores, ...costs };
+  return { ...free, slowdown: 1, piece, window, readahead, prefetchWait, cores, ...costs };
 }
 
 /** A layer of one file after the other, each of one chunk, nothing else; compressed as large as they are. */

@@ -31,6 +31,14 @@ test('what an access waits for: its thread, and all that had ended', () => {
   assert.deepEqual([lastOfAll, thinkAtEnd], [3, 10]);
 });
 
+test('what was read before the workload was there comes first, without the time that starting took', () => {
+  const { think } = scheduleOf(
+    replay([-200 * MS, 0, 'read', 0, 0, 1, 10], [-100 * MS, 0, 'read', 1, 0, 1, 10], [5 * MS, 1, 'open', 2]),
+    6 * MS,
+  );
+  assert.deepEqual([...think], [0, 0, 5 * MS]);
+});
+
 test('round trips of a start: resolve, prefetch, and one for each file that is not there', () => {
   const reads = replay([0, 0, 'read', 0, 0, 10, 0], [5 * MS, 0, 'read', 1, 0, 10, 0], [6 * MS, 0, 'read', 2, 0, 10, 0]);
   const schedule = scheduleOf(reads, 9 * MS);
