@@ -12,8 +12,11 @@ import type { Layout, Locate } from './layout.js';
 import { layoutOfPlan } from './plan-layout.js';
 import { assumptions, type Simulated, simulate, Workload } from './simulate.js';
 
-/** full: pulled whole; plain: lazily, nothing prefetched; touched: every opened file prefetched whole, as other optimizers do. */
-export const VARIANTS = ['full', 'plain', 'touched', 'plan', 'ideal'] as const;
+/**
+ * full: pulled whole; plain: lazily, nothing prefetched; touched: every opened file prefetched whole, as other optimizers
+ * do; run: the plan's image in hotlayer's own runtime.
+ */
+export const VARIANTS = ['full', 'plain', 'touched', 'plan', 'run', 'ideal'] as const;
 export type Variant = (typeof VARIANTS)[number];
 
 export interface Expected {
@@ -70,7 +73,7 @@ export function forecast(
   if (workload.schedules.length === 0) return undefined;
   const layouts = layoutsOf(spooled, plan, profile, sizes);
   const run = (variant: Variant, network: Network): Simulated => {
-    const way = variant === 'full' || variant === 'ideal' ? variant : 'lazy';
+    const way = variant === 'full' || variant === 'ideal' || variant === 'run' ? variant : 'lazy';
     return simulate(workload, layouts[variant], way, network)!;
   };
   const results = networks.map((network) => ({
@@ -126,6 +129,7 @@ function layoutsOf(spooled: SpooledImage, plan: Plan, profile: Profile, sizes: I
   const planned = lay(plan);
   return {
     plan: planned,
+    run: planned,
     ideal: planned,
     touched: lay(touched),
     plain: lay(planImage(spooled, { chunkSize, sizes })),
@@ -196,5 +200,6 @@ export const NAMES: Readonly<Record<Variant, string>> = {
   plain: 'lazily, nothing prefetched',
   touched: 'lazily, every opened file prefetched',
   plan: 'lazily, this plan',
+  run: 'this plan, hotlayer run',
   ideal: 'only what is read, at the full rate',
 };

@@ -10,14 +10,16 @@ import type { Layout } from './layout.js';
 import { NetworkSide } from './network-side.js';
 import { PageCache } from './page-cache.js';
 import { play } from './player.js';
+import { HOTLAYER_RUN, RuntimeClient } from './runtime-client.js';
 import { type Schedule, scheduleOf } from './schedule.js';
 import { CONFIG, MANIFEST, StargzClient } from './stargz-client.js';
 
 /**
- * `lazy`: the stargz snapshotter. `full`: everything is pulled and unpacked first. `ideal`: what no client can be
- * faster than: exactly what is read, compressed, comes at the full rate in the order in which it is needed.
+ * `lazy`: the stargz snapshotter. `run`: hotlayer's own runtime, with the profile. `full`: everything is pulled and
+ * unpacked first. `ideal`: what no client can be faster than: exactly what is read, compressed, comes at the full rate
+ * in the order in which it is needed.
  */
-export type Way = 'lazy' | 'full' | 'ideal';
+export type Way = 'lazy' | 'run' | 'full' | 'ideal';
 
 export interface Start {
   /** From the beginning of the pull. */
@@ -114,6 +116,7 @@ export function startOf(
   network: Network,
   client: ClientModel = STARGZ_SNAPSHOTTER,
 ): Start {
+  if (way === 'run') return runtimeStart(schedule, layout, network, client);
   if (way === 'ideal') return idealStart(schedule, layout, network, client);
   const engine = new Engine();
   const side = new NetworkSide(engine, network, client);
@@ -176,6 +179,24 @@ function pullAll(engine: Engine, side: NetworkSide, client: ClientModel, { layer
   );
 }
 
+function runtimeStart(schedule: Schedule, layout: Layout, network: Network, client: ClientModel): Start {
+  const engine = new Engine();
+  const side = new NetworkSide(engine, network, client);
+  const runtime = new RuntimeClient(engine, side, HOTLAYER_RUN, layout, schedule);
+  const costs = { perAccess: HOTLAYER_RUN.perRead, recorded: client.recorded, slowdown: 1 };
+  const result = { ready: 0, pulled: 0, started: 0, bytes: 0, requests: 0, misses: 0, onDemand: 0 };
+  runtime.open(() => {
+    Object.assign(result, { pulled: engine.now, started: engine.now });
+    play(engine, schedule, runtime.serve, costs, () => {
+      const { bytes, requests } = side;
+      const { misses, onDemand } = runtime;
+      Object.assign(result, { ready: engine.now, bytes, requests, misses, onDemand });
+    });
+  });
+  engine.run();
+  return result;
+}
+
 function idealStart(schedule: Schedule, layout: Layout, network: Network, client: ClientModel): Start {
   const engine = new Engine();
   const pages = new PageCache(0);
@@ -211,6 +232,7 @@ export function assumptions(client: ClientModel = STARGZ_SNAPSHOTTER, workload?:
     `pieces of ${formatCount(client.piece)} bytes, windows of ${formatCount(client.window)} compressed bytes, kernel readahead of ${formatCount(client.readahead)} bytes`,
     `the container waits for the prefetch of all layers, at most ${client.prefetchWait / 1e9} s`,
     'an access waits for all that had ended when it was made in the recorded run; only what overlapped there is independent',
+    `${HOTLAYER_RUN.name} starts the workload at once, with ${HOTLAYER_RUN.connections} requests at a time; its own times are estimates`,
     'the workload thinks as long as in the recorded run, less what recording costs; background fetch is not modelled (it begins after 5 s of silence)',
     ...(workload?.left ?? []),
   ];
