@@ -51,8 +51,8 @@ export interface ClientModel {
 }
 
 /**
- * CPU times: least squares over cold starts of Debian images on the loopback (bench/simulate, which fits them on one
- * half of the images and tests them on the other; reports/simulate.md).
+ * CPU times: estimates from single cold starts of Debian images on the loopback, not fitted yet; `bench:simulate` says
+ * how far predictions made with them are off, and `--fit` finds better ones.
  */
 export const STARGZ_SNAPSHOTTER: ClientModel = {
   name: 'containerd with the stargz snapshotter',
