@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process';
 import { resolve } from 'node:path';
 import { rawTransport } from '../fuse/raw-transport.js';
+import type { Mounted } from '../fuse/types.js';
 import type { ServiceCounts } from '../lazy/chunk-service.js';
 import { linkPair } from '../lazy/link-pair.js';
 import { lazyFsModule } from '../lazy/module-url.js';
@@ -42,18 +43,20 @@ export async function mountImage(
   const { image, service } = opened;
   const [near, far] = linkPair();
   service.serve(near);
-  const mounted = await rawTransport.mount({
-    mountpoint: directory,
-    ...(options.observer?.fs(image.fs, options.observer.fds) ?? { module: lazyFsModule, args: { layers: image.fs } }),
-    ...(options.precision === 'exact' && { maxReadahead: 0, readdirplus: false }),
-    link: far,
-    name: 'hotlayer',
-  });
-  const mountedAt = process.hrtime.bigint();
+  // Before the mount: a kill may come between any two steps.
   const reaper = startReaper(resolve(directory));
-  const end = () => void mounted.unmount().catch(() => {});
-  options.signal?.addEventListener('abort', end);
+  let mounted: Mounted | undefined;
+  const end = () => void mounted?.unmount().catch(() => {});
   try {
+    mounted = await rawTransport.mount({
+      mountpoint: directory,
+      ...(options.observer?.fs(image.fs, options.observer.fds) ?? { module: lazyFsModule, args: { layers: image.fs } }),
+      ...(options.precision === 'exact' && { maxReadahead: 0, readdirplus: false }),
+      link: far,
+      name: 'hotlayer',
+    });
+    const mountedAt = process.hrtime.bigint();
+    options.signal?.addEventListener('abort', end);
     if (options.signal?.aborted) end();
     options.onMounted?.();
     opened.fetchAhead().catch((error) => options.onWarning?.(`nothing is fetched ahead: ${(error as Error).message}`));
@@ -62,13 +65,20 @@ export async function mountImage(
     return { counts: service.counts(), image, mountedAt, endedAt, fsResult, fsFaults: mounted.faults() };
   } finally {
     options.signal?.removeEventListener('abort', end);
-    await mounted.unmount();
+    await mounted?.unmount();
     reaper.kill();
   }
 }
 
-/** Waits for the end of this process, then unmounts: SIGKILL leaves a mount that answers nobody. */
-const REAPER = `trap '' INT TERM HUP QUIT; read -r _; umount -i -n -l -- "$1"`;
+/**
+ * Waits for the end of this process, then unmounts: SIGKILL leaves a mount that answers nobody. A mount(8) that was
+ * under way may need a moment more, so the directory is looked at for two seconds (40 × 50 ms); as long as it answers
+ * a statfs, which is never cached (ENOTCONN is what a FUSE mount without its process says), there is no mount of ours,
+ * and another one is left alone.
+ */
+const REAPER = `trap '' INT TERM HUP QUIT; read -r _
+n=0; while stat -f -- "$1" >/dev/null 2>&1; do n=$((n+1)); [ $n -lt 40 ] || exit 0; sleep 0.05; done
+umount -i -n -l -- "$1"`;
 
 function startReaper(directory: string): { kill(): void } {
   const child = spawn('/bin/sh', ['-c', REAPER, 'sh', directory], {

@@ -42,6 +42,18 @@ test('mount', { skip: lackingLazy() }, async (t) => {
     assert.equal((await look(`kill -KILL $pid; wait $pid; ${gone}`)).stdout, 'gone\n');
   });
 
+  await t.test('SIGKILL in the moment in which the mount appears leaves none either', async () => {
+    const script = `dir=$1; shift
+"$@" & pid=$!
+n=0; until grep -q "$dir" /proc/self/mountinfo; do kill -0 $pid || exit 98; done; kill -KILL $pid
+while grep -q "$dir" /proc/self/mountinfo; do sleep 0.05; n=$((n+1)); [ $n -lt 100 ] || exit 97; done; echo gone`;
+    for (let round = 0; round < 4; round++) {
+      const through = [...namespaceCommand('mount', []), 'sh', '-c', script, 'sh', at];
+      const args = ['mount', '--plain-http', '--cache-dir', join(image.dir, 'cache'), reference, at];
+      assert.equal((await expectCli(0, args, { through })).stdout, 'gone\n');
+    }
+  });
+
   await t.test('errors', async () => {
     const through = namespaceCommand('mount', []);
     const args = ['mount', '--plain-http', '--cache-dir', join(image.dir, 'cache'), reference];
