@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { WORKLOADS, type Workload } from './images.js';
 import { type NamedNetwork, NETWORKS, parseNetwork } from './networks.js';
-import { VARIANTS, type Variant } from './variants.js';
+import { FURTHER_VARIANTS, VARIANTS, type Variant } from './variants.js';
 
 export interface Options {
   readonly runs: number;
@@ -49,7 +49,10 @@ export function readOptions(args?: readonly string[]): Options {
     runs: Number(runs),
     workloads: pick(WORKLOADS, values.images ?? (quick ? 'python' : undefined), (w) => w.recipe.name),
     networks: values.networks?.split(',').map(parseNetwork) ?? (quick ? NETWORKS.slice(0, 2) : NETWORKS),
-    variants: pick(VARIANTS, values.variants, (v) => v.name),
+    variants:
+      values.variants === undefined
+        ? VARIANTS
+        : pick([...VARIANTS, ...FURTHER_VARIANTS], values.variants, (v) => v.name),
     directory: values.dir,
     ...(values.out === undefined ? {} : { out: values.out }),
     requests: values.requests,

@@ -167,6 +167,10 @@ test('flags choose images, networks and variants', () => {
     ['peer'],
   );
   assert.equal(some.runs, 9);
+  assert.deepEqual(
+    readOptions(['--variants', 'hotlayer,all-read']).variants.map((v) => v.title),
+    ['hotlayer', 'hotlayer, all that is read'],
+  );
   const quick = readOptions(['--quick', '--dir', 'here']);
   assert.deepEqual([quick.runs, quick.dry, quick.directory, quick.workloads.length], [2, true, 'here', 1]);
   assert.throws(() => readOptions(['--images', 'pyhton']), /unknown: pyhton; there are python, nginx/);
