@@ -3,83 +3,7 @@
 import { showComm } from '../findings.js';
 import { plain } from '../safe-text.js';
 import type { ImageView, LayerView, ListedFile, Report, TreeNode } from '../types.js';
-
-/** Columns of equal length, by path. Times are microseconds, sizes bytes; −1: none. */
-export interface PageFiles {
-  /** Characters that the path has in common with the one before. */
-  readonly common: readonly number[];
-  /** What follows them. */
-  readonly rest: readonly string[];
-  readonly layer: readonly number[];
-  readonly size: readonly number[];
-  readonly read: readonly number[];
-  readonly runs: readonly number[];
-  /** In the run that the waterfall shows: first and last access, and who asked first (index in `comms`). */
-  readonly first: readonly number[];
-  readonly last: readonly number[];
-  readonly comm: readonly number[];
-  /** 1 prefetched, 0 not; −1: no image to look at. */
-  readonly hot: readonly number[];
-  /** Index in `packages`. */
-  readonly owner: readonly number[];
-}
-
-export interface PageLayer {
-  readonly label: string;
-  readonly size: number;
-  readonly scale: number;
-  readonly exact: boolean;
-  readonly landmark: number;
-  readonly every: readonly number[];
-  readonly some: readonly number[];
-  readonly hotFiles: number;
-  readonly hotBytes: number;
-  readonly prefetch: number;
-}
-
-export interface PageImage {
-  readonly title: string;
-  readonly layers: readonly PageLayer[];
-}
-
-export interface PageData {
-  readonly runs: number;
-  readonly files: PageFiles;
-  /** Files of the report that there was no room for. */
-  readonly left: number;
-  readonly comms: readonly string[];
-  readonly packages: readonly string[];
-  /** Microseconds; −1: never ready. */
-  readonly ready: number;
-  readonly end: number;
-  /** Microseconds, bytes, files. */
-  readonly cumulative: readonly (readonly [number, number, number])[];
-  readonly imageBytes: number;
-  readonly prefetchBytes: number;
-  readonly images: readonly PageImage[];
-  /** Of each layer of the image after, or before. */
-  readonly trees: readonly TreeNode[];
-  readonly heat: readonly {
-    readonly path: string;
-    readonly size: number;
-    readonly read: number;
-    readonly cells: readonly number[];
-  }[];
-  readonly stability: {
-    readonly openedIn: readonly number[];
-    readonly compared: readonly number[];
-    readonly jaccard: readonly (readonly number[])[];
-    /** path, `0`/`1` for each run, bytes, what became of it. */
-    readonly sometimes: readonly (readonly [string, string, number, string])[];
-    readonly sometimesTotal: number;
-  };
-  /** Time to ready of each run, ns; −1: none. */
-  readonly times: readonly number[];
-  readonly unused: readonly (readonly [string, number, number])[];
-  readonly missing: readonly (readonly [string, number, number, string])[];
-  readonly misses: readonly (readonly [string, number])[];
-  readonly simulation?: Report['simulation'];
-}
+import { NONE, type PageData, type PageFiles, type PageImage, type PageLayer } from './page-types.js';
 
 /** @param most files that are taken, the most read first */
 export function pageData(report: Report, most = Number.POSITIVE_INFINITY): PageData {
@@ -184,9 +108,6 @@ function filesOf(
   }
   return { columns, left: all - taken.length };
 }
-
-/** Of a time that is not there: no time is so early. */
-export const NONE = -(2 ** 40);
 
 function micros(nanos: number): number {
   return Math.round(nanos / 1000);
