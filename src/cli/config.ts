@@ -4,6 +4,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import type { Command, Option } from 'commander';
 import { HotlayerError } from '../errors.js';
+import { closest } from '../report/budgets/suggest.js';
 
 const NAME = 'hotlayer.config.json';
 
@@ -115,26 +116,10 @@ function wrong(file: string, what: string, hint?: string): HotlayerError {
   return new HotlayerError('HL_ERR_USAGE', `config file ${file}: ${what}`, hint ? { hint } : {});
 }
 
-/** "did you mean …": the nearest name by edit distance, if it is near. */
+/** "did you mean …": the nearest name, if it is near. */
 function suggest(word: string, names: readonly string[]): string | undefined {
-  const ranked = [...new Set(names)]
-    .map((name) => ({ name, distance: editDistance(word, name) }))
-    .sort((a, b) => a.distance - b.distance);
-  const best = ranked[0];
-  return best && best.distance <= Math.max(2, word.length / 3) ? `did you mean "${best.name}"?` : undefined;
-}
-
-/** Levenshtein distance, two rows. */
-export function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      next[j] = Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1));
-    }
-    row = next;
-  }
-  return row[b.length]!;
+  const meant = closest(word, names);
+  return meant === undefined ? undefined : `did you mean "${meant}"?`;
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

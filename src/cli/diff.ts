@@ -11,9 +11,9 @@ import {
   type MeasureChange,
   type StartupDiff,
 } from '../analyze/diff/index.js';
-import { readProfile } from '../analyze/saved.js';
 import { EXIT } from '../errors.js';
 import { showPath } from '../paths.js';
+import { readSide } from '../report/saved-report.js';
 import { formatBytes, formatCount, formatNanos } from '../units.js';
 import { flag, type GlobalFlags } from './flags.js';
 import type { Register } from './main.js';
@@ -31,8 +31,8 @@ interface DiffFlags extends GlobalFlags {
 export function addDiff(program: Command, register: Register): void {
   const command = program
     .command('diff')
-    .argument('<before>', 'profile')
-    .argument('<after>', 'profile to compare with it, of this or of another image')
+    .argument('<before>', 'profile, or a report as JSON')
+    .argument('<after>', 'profile or report to compare with it, of this or of another image')
     .description(
       'Says what became hot, cold, bigger, smaller, later and earlier, by directory, by package and by what made the layer.\nWhat differs by no more than runs differ among themselves is not a change.',
     )
@@ -44,7 +44,7 @@ export function addDiff(program: Command, register: Register): void {
         .default(ALPHA),
     );
   register<DiffFlags>(command, async ({ out }, [before, after], { exitCode, alpha }) => {
-    const diff = diffStartups(await readProfile(before!), await readProfile(after!), { alpha });
+    const diff = diffStartups(await readSide(before!), await readSide(after!), { alpha });
     out.document(diff);
     showDiff(out, diff);
     return exitCode && differs(diff) ? EXIT.no : EXIT.ok;

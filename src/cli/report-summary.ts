@@ -15,6 +15,7 @@ export function showReport(out: Output, report: Report): void {
   out.result(showPath(findings.verdict));
   out.result();
   for (const line of metrics(report)) out.result(line);
+  for (const line of changes(report)) out.result(line);
   const layers = layerLines(report);
   if (layers.length > 0) out.result();
   for (const line of layers) out.result(line);
@@ -72,6 +73,21 @@ function metrics({ metrics: list, base, runs }: Report): string[] {
 function range({ runs, unit }: Metric): string {
   if (!runs || runs.length < 2) return '';
   return `${formatValue(Math.min(...runs), unit)} … ${formatValue(Math.max(...runs), unit)}`;
+}
+
+/** Sentences shown of what changed; `diff` has all. */
+const CHANGES = 6;
+
+function changes({ changes: since, base, findings }: Report): string[] {
+  if (!since || !base) return [];
+  const shown = since.findings.slice(0, CHANGES);
+  const more = since.findings.length - shown.length;
+  return [
+    '',
+    `Since ${showPath(base.reference)} (${base.runs} ${base.runs === 1 ? 'run' : 'runs'}): ${findings.changes ?? ''}`,
+    ...shown.map((text) => `  ${showPath(text)}`),
+    ...(more > 0 ? [`  and ${more} more (hotlayer diff)`] : []),
+  ];
 }
 
 function layerLines({ before, after }: Report): string[] {

@@ -1,5 +1,6 @@
 // What each chart shows, in one or two sentences with numbers: the part of a report that is read first. Paths in them are
 // as they are: whoever shows a sentence makes it safe, as all other text.
+import { signed } from '../analyze/diff/findings.js';
 import type { Profile } from '../analyze/types.js';
 import { formatBytes, formatCount, formatNanos, formatShare } from '../units.js';
 import type {
@@ -8,6 +9,7 @@ import type {
   ImageView,
   Metric,
   PrefetchView,
+  ReportChanges,
   ReportSimulation,
   Stability,
   Startup,
@@ -23,10 +25,11 @@ export interface Found {
   readonly after?: ImageView | undefined;
   readonly prefetch?: PrefetchView | undefined;
   readonly simulation?: ReportSimulation | undefined;
+  readonly changes?: ReportChanges | undefined;
 }
 
 export function findingsOf(found: Found): Findings {
-  const { startup, heat, before, after, prefetch, simulation } = found;
+  const { startup, heat, before, after, prefetch, simulation, changes } = found;
   const image = after ?? before;
   return {
     verdict: verdict(found),
@@ -34,6 +37,7 @@ export function findingsOf(found: Found): Findings {
     stability: stable(found),
     ...(heat.length > 0 ? { heat: heats(heat) } : {}),
     ...(image ? { layers: layers(before, after), tree: tree(image) } : {}),
+    ...(changes ? { changes: changed(changes) } : {}),
     ...(prefetch ? { prefetch: prefetched(prefetch) } : {}),
     ...(simulation ? { simulation: simulated(simulation) } : {}),
     misses: misses(found.profile),
@@ -131,6 +135,24 @@ function tree({ layers: list }: ImageView): string {
     files += node.files;
   }
   return `Of ${formatBytes(size)} in ${count(files, 'file')}, ${formatShare(every, size)} are in files that every run opens, ${formatShare(some, size)} in files that some do; ${formatBytes(size - every - some)} are in files that no run opened.`;
+}
+
+const BECAME: Record<ReportChanges['kinds'][number]['kind'], string> = {
+  hot: 'became hot',
+  cold: 'became cold',
+  bigger: 'grew',
+  smaller: 'shrank',
+  later: 'are read later',
+  earlier: 'are read earlier',
+};
+
+function changed({ kinds, unsure }: ReportChanges): string {
+  const parts = kinds.map(({ kind, files, bytes }) => {
+    const amount = kind === 'later' || kind === 'earlier' ? '' : ` (${signed(bytes, formatBytes)})`;
+    return `${count(files, 'file')} ${BECAME[kind]}${amount}`;
+  });
+  const within = unsure > 0 ? ` ${count(unsure, 'more file')} may have, within the noise of the runs.` : '';
+  return `${parts.length === 0 ? 'A start reads the same as before' : parts.join(', ')}.${within}`;
 }
 
 function prefetched({ bytes, files, compressed, coverage, unused, missing }: PrefetchView): string {

@@ -1,5 +1,6 @@
 // Markdown for a job summary or a comment on a pull request: screen-sized, the rest folded away. The first line marks
 // it, so that a bot finds its own comment again and replaces it.
+import { amountText, placeName } from '../analyze/diff/findings.js';
 import { formatBytes, formatCount, formatNanos } from '../units.js';
 import { formatChange, formatValue } from './format-metric.js';
 import { markdown } from './safe-text.js';
@@ -12,12 +13,14 @@ export const MAX_MARKDOWN = 64 * 1024;
 export const MARKER = '<!-- hotlayer-report -->';
 
 const ROWS = 10;
+const TOP_CHANGES = 5;
 
 export function renderMarkdown(report: Report): string {
   const sections = [
     [MARKER, `### hotlayer: ${verdictTitle(report)}`, '', markdown(report.findings.verdict)],
     budgets(report),
     metrics(report),
+    changes(report),
     simulation(report),
     verification(report),
     warnings(report),
@@ -70,6 +73,28 @@ function metrics({ metrics: list, base }: Report): string[] {
       markdown(range(metric)),
     ]);
   return table(head, rows);
+}
+
+function changes({ changes: since, base, findings }: Report): string[] {
+  if (!since || !base) return [];
+  const places = since.places.filter(({ kind }) => kind !== 'later' && kind !== 'earlier').slice(0, ROWS);
+  return [
+    `**Since ${markdown(base.reference)}**: ${markdown(findings.changes ?? '')}`,
+    '',
+    ...since.findings.slice(0, TOP_CHANGES).map((text) => `- ${markdown(text)}`),
+    ...(places.length === 0
+      ? []
+      : [
+          '',
+          ...folded(
+            'By directory',
+            table(
+              ['', 'directory', 'what'],
+              places.map((place) => [place.kind, markdown(placeName(place)), markdown(amountText(place))]),
+            ),
+          ),
+        ]),
+  ];
 }
 
 function range({ runs, unit }: Metric): string {

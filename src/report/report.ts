@@ -6,6 +6,7 @@ import { formatPlatform } from '../image/index.js';
 import type { VerifyReport } from '../rewrite/findings.js';
 import type { ImageInspection } from '../rewrite/inspect.js';
 import { TOOL } from '../trace/tool.js';
+import { changesSince, type ReportBase } from './changes.js';
 import { findingsOf } from './findings.js';
 import { heatOf } from './heat.js';
 import { heatOfFiles, imageView } from './image-view.js';
@@ -37,9 +38,6 @@ export interface ReportInputs {
   readonly date?: string | undefined;
 }
 
-/** Of a report, or of a profile from which one was made. */
-export type ReportBase = Pick<Report, 'metrics' | 'image' | 'runs'>;
-
 /** @throws HL_ERR_DATA when a replay is damaged */
 export function assembleReport(inputs: ReportInputs): Report {
   const { profile, plan, simulation, verification, base, date } = inputs;
@@ -67,12 +65,13 @@ export function assembleReport(inputs: ReportInputs): Report {
     simulation,
   });
   const metrics: readonly Metric[] = base ? withBase(own, base.metrics) : own;
+  const { changes, warnings = [] } = base ? changesSince(base, profile) : {};
   const { runs: _, image, workload, platform, ...rest } = profile;
   return {
     schemaVersion: REPORT_SCHEMA,
     tool: TOOL,
     ...(date === undefined ? {} : { date }),
-    findings: findingsOf({ profile, metrics, startup, stability, heat, before, after, prefetch, simulation }),
+    findings: findingsOf({ profile, metrics, startup, stability, heat, before, after, prefetch, simulation, changes }),
     image,
     workload: { ...workload, until: profile.until },
     environment: {
@@ -101,7 +100,8 @@ export function assembleReport(inputs: ReportInputs): Report {
           },
         }
       : {}),
-    warnings: warningsOf(inputs),
+    ...(changes ? { changes } : {}),
+    warnings: [...warningsOf(inputs), ...warnings],
     method: methodOf(inputs),
   };
 }

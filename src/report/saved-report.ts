@@ -1,7 +1,9 @@
 // Reports as files: written as one JSON document, read to be compared with.
+import type { DiffSide } from '../analyze/diff/index.js';
 import { parseAs, parseProfile, readText } from '../analyze/saved.js';
 import { HotlayerError } from '../errors.js';
-import { assembleReport, type ReportBase } from './report.js';
+import { type ReportBase, sideOf } from './changes.js';
+import { assembleReport } from './report.js';
 import { reportSchema } from './schema.js';
 import type { Report } from './types.js';
 
@@ -19,6 +21,15 @@ export async function readBase(path: string): Promise<ReportBase> {
   return isReport(text, path)
     ? parseAs<Report>(text, reportSchema, path)
     : assembleReport({ profile: parseProfile(text, path) });
+}
+
+/**
+ * What `diff` compares: a profile or a saved report.
+ * @throws as readReport and readProfile
+ */
+export async function readSide(path: string): Promise<DiffSide> {
+  const text = await readText(path);
+  return isReport(text, path) ? sideOf(parseAs<Report>(text, reportSchema, path)) : parseProfile(text, path);
 }
 
 function isReport(text: string, path: string): boolean {

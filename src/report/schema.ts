@@ -1,5 +1,6 @@
 // JSON Schema (draft 2020-12) of a report: published, and what a report that is read is checked by. Members that it does
 // not name are allowed, so that a later version may add some. Lists that no program compares by are said in outline.
+import { CHANGE_KINDS } from '../analyze/diff/index.js';
 import { planSchema, profileSchema } from '../analyze/schema.js';
 import type { Schema } from '../trace/json-schema.js';
 import { REPORT_SCHEMA } from './types.js';
@@ -187,6 +188,31 @@ const verification: Schema = object({
   exceptions: list(object({ layer: natural(), entry: text, kind: text, message: text })),
 });
 
+const group = (more: Record<string, Schema> = {}): Schema =>
+  object(
+    {
+      kind: { type: 'string', enum: [...CHANGE_KINDS] },
+      name: text,
+      files: natural(),
+      bytes: whole,
+      size: whole,
+      first: whole,
+      shift: whole,
+      largest: text,
+      ...more,
+    },
+    ['name', 'first', 'shift'],
+  );
+
+const changes: Schema = object({
+  findings: list(text),
+  kinds: list(object({ kind: { type: 'string', enum: [...CHANGE_KINDS] }, files: natural(), bytes: whole })),
+  places: list(group({ whole: truth })),
+  packages: list(group({ whole: truth })),
+  steps: list(group()),
+  unsure: natural('files opened in another share of the runs, within the noise'),
+});
+
 const sometimes: Schema = object(
   { path: text, runs: { type: 'string', pattern: '^[01]+$' }, bytes: natural(), prefetched: truth, because: text },
   ['prefetched', 'because'],
@@ -247,9 +273,22 @@ export const reportSchema: Schema = {
         ),
       ),
       base: object({ reference: text, digest: text, runs: natural() }, ['digest']),
+      changes,
       warnings: list(text),
       method: list(text),
     },
-    ['date', 'startup', 'before', 'after', 'prefetch', 'plan', 'simulation', 'verification', 'budgets', 'base'],
+    [
+      'date',
+      'startup',
+      'before',
+      'after',
+      'prefetch',
+      'plan',
+      'simulation',
+      'verification',
+      'budgets',
+      'base',
+      'changes',
+    ],
   ),
 };

@@ -1,6 +1,7 @@
 // The one object that every output renders. Nothing that renders it computes: what is shown is here, in integers with
 // units (bytes, nanoseconds, counts) or shares 0 … 1, with the sentences that say what it means. Absent is never zero.
 
+import type { ChangeGroup, ChangeKind, PackageChange, Place } from '../analyze/diff/index.js';
 import type { SavedReplay } from '../analyze/replay.js';
 import type { Plan, Profile, ProfileRun, Spread } from '../analyze/types.js';
 import type { VerifyReport } from '../rewrite/findings.js';
@@ -239,6 +240,20 @@ export interface ReportSimulation {
   readonly left: readonly string[];
 }
 
+/** What became of the startup since the base, beyond the noise of the runs (analyze/diff). */
+export interface ReportChanges {
+  /** One sentence each, the weightiest first; empty: nothing changed. */
+  readonly findings: readonly string[];
+  /** Files that changed; bytes read, after less before. Kinds of which there are none are missing. */
+  readonly kinds: readonly { readonly kind: ChangeKind; readonly files: number; readonly bytes: Bytes }[];
+  /** By kind, then the most changed first; at most 50 of each list. */
+  readonly places: readonly Place[];
+  readonly packages: readonly PackageChange[];
+  readonly steps: readonly ChangeGroup[];
+  /** Files opened in another share of the runs than before, within the noise. */
+  readonly unsure: number;
+}
+
 /** What each chart shows, in words. Absent: there is nothing to show. */
 export interface Findings {
   readonly verdict: string;
@@ -247,6 +262,8 @@ export interface Findings {
   readonly stability: string;
   readonly heat?: string;
   readonly layers?: string;
+  /** Since the base. */
+  readonly changes?: string;
   readonly tree?: string;
   readonly prefetch?: string;
   readonly simulation?: string;
@@ -288,6 +305,8 @@ export interface Report {
   readonly budgets?: readonly BudgetResult[];
   /** What `Metric.base` is of. */
   readonly base?: { readonly reference: string; readonly digest?: string; readonly runs: number };
+  /** Since the base; absent: there is none. */
+  readonly changes?: ReportChanges;
   readonly warnings: readonly string[];
   /** How it was made, and what it cannot know. */
   readonly method: readonly string[];

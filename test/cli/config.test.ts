@@ -4,9 +4,10 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import { Command } from 'commander';
-import { applyConfigFile, editDistance } from '../../src/cli/config.js';
+import { applyConfigFile } from '../../src/cli/config.js';
 import { addGlobalOptions, addWorkloadOptions, readBinds, readEnvFiles } from '../../src/cli/flags.js';
 import { HotlayerError } from '../../src/errors.js';
+import { editDistance } from '../../src/report/budgets/suggest.js';
 
 let dir: string;
 beforeEach(() => {

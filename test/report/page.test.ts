@@ -101,6 +101,7 @@ test('filters, sorting, the table views, keys', { skip }, async () => {
   await page.keyboard.press('ArrowDown');
   assert.match((await page.locator('#waterfall > p').textContent()) ?? '', /read, layer \d/);
   await page.locator('#waterfall summary').click();
+  await page.locator('#waterfall tbody tr').first().waitFor();
   assert.equal(await page.locator('#waterfall tbody tr').count(), 13);
   const head = page.locator('#files th button', { hasText: 'size' });
   await head.click();
@@ -110,7 +111,7 @@ test('filters, sorting, the table views, keys', { skip }, async () => {
   // Each chart has its table.
   for (const id of ['barcodes', 'cumulative', 'treemap', 'heat']) {
     await page.locator(`#${id} summary`).first().click();
-    assert.ok((await page.locator(`#${id} tbody tr`).count()) > 0, id);
+    await page.locator(`#${id} tbody tr`).first().waitFor();
   }
   assert.deepEqual(wrong, []);
   await page.close();

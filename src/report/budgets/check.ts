@@ -27,26 +27,36 @@ export interface BudgetResult {
   readonly detail?: string;
 }
 
+/** @throws HL_ERR_USAGE when a budget limits the change from a base: to be called when there is none */
+export function requireNoBase(budgets: readonly Budget[]): void {
+  for (const { id, limits } of budgets) {
+    const limit = limits.find(isChange);
+    if (!limit) continue;
+    throw new HotlayerError('HL_ERR_USAGE', `the budget "${id}" has ${limit.kind}, and there is no base`, {
+      hint: 'give --base FILE, a profile or report to compare with; --base-optional lets the first run pass without',
+    });
+  }
+}
+
 /**
- * @param hasBase whether the report compares with another
+ * @param hasBase whether the report compares with another; `optional`: it does not, and limits on changes only warn
  * @returns one result for each limit, in the order of the budgets
  * @throws HL_ERR_USAGE when a budget limits the change from a base and there is none
  */
 export function checkBudgets(
   metrics: readonly CheckedMetric[],
   budgets: readonly Budget[],
-  hasBase: boolean,
+  hasBase: boolean | 'optional',
 ): BudgetResult[] {
+  if (!hasBase) requireNoBase(budgets);
   const byId = new Map(metrics.map((metric) => [metric.id, metric]));
   return budgets.flatMap((budget) =>
     budget.limits.map((limit) => {
-      if (isChange(limit) && !hasBase) {
-        throw new HotlayerError('HL_ERR_USAGE', `the budget "${budget.id}" has ${limit.kind}, and there is no base`, {
-          hint: 'give --base FILE, a profile or report to compare with',
-        });
-      }
       const metric = byId.get(budget.id);
-      return metric ? checkLimit(metric, budget, limit) : absent(budget, limit);
+      if (!metric) return absent(budget, limit);
+      return isChange(limit) && hasBase === 'optional'
+        ? unheld(metric, budget, limit)
+        : checkLimit(metric, budget, limit);
     }),
   );
 }
@@ -55,6 +65,20 @@ export function checkBudgets(
 function absent({ id, level }: Budget, limit: Limit): BudgetResult {
   const { unit, needs } = knownMetric(id)!;
   return { id, level, ok: false, expected: amountOf(limit, unit), found: 'not known', detail: `it needs ${needs}` };
+}
+
+/** Nothing to compare with yet, and that was allowed. */
+function unheld(metric: CheckedMetric, { id, aggregate }: Budget, limit: Limit): BudgetResult {
+  const { unit, better } = metric;
+  const found = formatValue(aggregated(metric, aggregate, better), unit);
+  return {
+    id,
+    level: 'warn',
+    ok: false,
+    expected: amountOf(limit, unit),
+    found,
+    detail: 'not held: there is no base yet',
+  };
 }
 
 function checkLimit(metric: CheckedMetric, budget: Budget, limit: Limit): BudgetResult {

@@ -1,5 +1,5 @@
 // Limits on a startup, for CI.
-export { type BudgetResult, type CheckedMetric, checkBudgets } from './check.js';
+export { type BudgetResult, type CheckedMetric, checkBudgets, requireNoBase } from './check.js';
 export { METRIC_IDS } from './metric.js';
 export { readBudgets } from './read.js';
 export { parseBudgets } from './rules.js';

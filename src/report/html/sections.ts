@@ -1,9 +1,10 @@
 // The page's text: what can be read without a script, in the order of the reader's questions. Charts have their places here.
+import { packageName, placeName, signed } from '../../analyze/diff/findings.js';
 import { parsePurl } from '../../analyze/packages/purl.js';
 import { formatBytes, formatCount, formatNanos } from '../../units.js';
 import { formatChange, formatValue } from '../format-metric.js';
 import { markup } from '../safe-text.js';
-import type { Metric, Report } from '../types.js';
+import type { Metric, Report, ReportChanges } from '../types.js';
 
 export function pageBody(report: Report): string {
   const { findings } = report;
@@ -13,6 +14,7 @@ export function pageBody(report: Report): string {
     `<header><p class="tool">hotlayer</p><h1>${markup(report.image.reference)}</h1>${facts(report)}</header>`,
     '<main>',
     verdict(report),
+    changes(report),
     '<noscript><p class="warn">The charts need JavaScript, which this page has within it; nothing is loaded.</p></noscript>',
     chart('barcodes', 'Where the hot files lie', findings.layers, missingImage(report)),
     chart('waterfall', 'Startup, file by file', findings.startup, 'No run has accesses with times.'),
@@ -127,6 +129,39 @@ function metrics({ metrics: list, base }: Report): string {
 function range({ runs, unit }: Metric): string {
   if (!runs || runs.length < 2) return '';
   return `${formatValue(Math.min(...runs), unit)} … ${formatValue(Math.max(...runs), unit)}`;
+}
+
+/** Tables of what became of the startup since the base; nothing without one. */
+function changes({ changes: since, base, findings }: Report): string {
+  if (!since || !base) return '';
+  const list = <G extends ReportChanges['steps'][number]>(
+    caption: string,
+    groups: readonly G[],
+    name: (group: G) => string,
+  ): string =>
+    groups.length === 0
+      ? ''
+      : table(
+          caption,
+          ['', caption.replace(/^By /, ''), '>files', '>bytes read', '>first at', 'most in'],
+          groups.map((group) => [
+            group.kind,
+            name(group),
+            formatCount(group.files),
+            group.shift === undefined ? signed(group.bytes, formatBytes) : signed(group.shift, formatNanos),
+            group.first === undefined ? '' : formatNanos(group.first),
+            group.files > 1 ? group.largest : '',
+          ]),
+        );
+  return [
+    `<section aria-labelledby="changes-title"><h2 id="changes-title">Since ${markup(base.reference)}</h2>`,
+    `<p class="finding">${markup(findings.changes ?? '')}</p>`,
+    since.findings.length === 0 ? '' : `<ul>${since.findings.map((text) => `<li>${markup(text)}</li>`).join('')}</ul>`,
+    list('By directory', since.places, placeName),
+    list('By package', since.packages, ({ name }) => packageName(name)),
+    list('By what made the layer', since.steps, ({ name }) => name ?? 'not known'),
+    '</section>',
+  ].join('\n');
 }
 
 function prefetch({ prefetch: view, findings }: Report): string {

@@ -149,4 +149,7 @@ test('what is wrong with a file is said with its place, and what was meant', () 
     refused(() => checkBudgets(METRICS, budgets, false)),
     /has maxIncrease, and there is no base → give --base/,
   );
+  assert.deepEqual(checkBudgets(METRICS, budgets, 'optional').map(line), [
+    'WARN ≤ base + 5 % | 60.0 MiB | not held: there is no base yet',
+  ]);
 });
