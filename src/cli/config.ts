@@ -25,6 +25,9 @@ export function hasConfigFile(argv: readonly string[], cwd = process.cwd()): boo
   return findConfig(argv, cwd) !== undefined;
 }
 
+/** A command that does the work of others takes their settings, too; its own win, then those of the first named. */
+const BORROWED: Readonly<Record<string, readonly string[]>> = { autorun: ['profile', 'optimize', 'report'] };
+
 /** Sets what the file says on the program's commands, below flags and environment. @throws HL_ERR_USAGE */
 export function applyConfigFile(program: Command, argv: readonly string[], cwd = process.cwd()): void {
   const file = findConfig(argv, cwd);
@@ -32,34 +35,36 @@ export function applyConfigFile(program: Command, argv: readonly string[], cwd =
   const config = readConfig(file);
   const commands = program.commands.map((c) => c.name());
   for (const command of program.commands) {
-    const own = config[command.name()] ?? {};
-    if (!isRecord(own)) throw wrong(file, `"${command.name()}" is not an object`);
-    for (const [key, value] of Object.entries(own)) {
-      const option = optionOf(command, key);
-      if (!option)
-        throw wrong(
-          file,
-          `"${command.name()}.${key}" is not a flag of ${command.name()}`,
-          suggest(key, longNames(command)),
-        );
-      set(command, option, value, `${command.name()}.${key}`, file);
+    for (const key of Object.keys(sectionOf(config, command.name(), file))) {
+      if (optionOf(command, key)) continue;
+      const what = `"${command.name()}.${key}" is not a flag of ${command.name()}`;
+      throw wrong(file, what, suggest(key, longNames(command)));
     }
   }
   for (const [key, value] of Object.entries(config)) {
     if (commands.includes(key) || key === '$schema') continue;
-    const takers = program.commands.filter(
-      (c) =>
-        optionOf(c, key) && !(c.name() in config && isRecord(config[c.name()]) && key in (config[c.name()] as object)),
-    );
-    if (!program.commands.some((c) => optionOf(c, key))) {
-      throw wrong(
-        file,
-        `"${key}" is neither a command nor a flag`,
-        suggest(key, [...commands, ...program.commands.flatMap(longNames)]),
-      );
+    const takers = program.commands.filter((command) => optionOf(command, key));
+    if (takers.length === 0) {
+      const known = [...commands, ...program.commands.flatMap(longNames)];
+      throw wrong(file, `"${key}" is neither a command nor a flag`, suggest(key, known));
     }
     for (const command of takers) set(command, optionOf(command, key)!, value, key, file);
   }
+  for (const command of program.commands) {
+    const sections = [command.name(), ...(BORROWED[command.name()] ?? [])];
+    for (const section of sections.reverse()) {
+      for (const [key, value] of Object.entries(sectionOf(config, section, file))) {
+        const option = optionOf(command, key);
+        if (option) set(command, option, value, `${section}.${key}`, file);
+      }
+    }
+  }
+}
+
+function sectionOf(config: Record<string, unknown>, name: string, file: string): Record<string, unknown> {
+  const own = config[name] ?? {};
+  if (!isRecord(own)) throw wrong(file, `"${name}" is not an object`);
+  return own;
 }
 
 function readConfig(file: string): Record<string, unknown> {

@@ -33,6 +33,7 @@ const COMMANDS: readonly (readonly [
   ['profile', async () => (await import('./profile.js')).addProfile],
   ['optimize', async () => (await import('./optimize.js')).addOptimize],
   ['verify', async () => (await import('./verify.js')).addVerify],
+  ['autorun', async () => (await import('./autorun.js')).addAutorun],
   ['report', async () => (await import('./report.js')).addReport],
   ['diff', async () => (await import('./diff.js')).addDiff],
   ['export', async () => (await import('./export.js')).addExport],

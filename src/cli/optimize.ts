@@ -44,21 +44,24 @@ import { showPlan } from './show-plan.js';
 import { bar, table } from './table.js';
 import { writeProgress } from './write-progress.js';
 
-interface OptimizeFlags extends GlobalFlags, WorkloadFlags {
-  /** `-p`; false with --no-profile. */
-  profile?: string[] | false;
-  plan?: string;
+export interface RewriteFlags {
   network?: Network[];
-  minimizeWorst?: boolean;
   maxPrefetch?: number;
   chunkSize: number;
   codec: CodecName;
   compressionLevel?: number;
   hotLevel?: number;
-  dryRun?: boolean;
-  savePlan?: string;
   strict?: boolean;
   jobs?: number;
+}
+
+interface OptimizeFlags extends GlobalFlags, WorkloadFlags, RewriteFlags {
+  /** `-p`; false with --no-profile. */
+  profile?: string[] | false;
+  plan?: string;
+  minimizeWorst?: boolean;
+  dryRun?: boolean;
+  savePlan?: string;
 }
 
 export function addOptimize(program: Command, register: Register): void {
@@ -81,7 +84,38 @@ export function addOptimize(program: Command, register: Register): void {
     .addOption(flag('--minimize-worst', 'with several workloads: as little loss as can be for the one that loses most'))
     .addOption(flag('--plan <file>', 'carry out this saved plan'))
     .addOption(flag('--dry-run', 'only plan: write no image'))
-    .addOption(flag('--save-plan <file>', 'write the plan to this file'))
+    .addOption(flag('--save-plan <file>', 'write the plan to this file'));
+  addRewriteOptions(command);
+  addWorkloadOptions(command);
+
+  register<OptimizeFlags>(command, async (context, operands, flags) => {
+    const [source, target, ...args] = operands as [string, string, ...string[]];
+    if (flags.savePlan !== undefined) await checkPlace(flags.savePlan);
+    const started = process.hrtime.bigint();
+    const { whole, single, profile, forecasts } = await optimize(context, source, target, args, flags);
+    const nanos = Number(process.hrtime.bigint() - started);
+    context.out.document(documentOf(whole, single, forecasts));
+    for (const { platform, plan, result } of whole.platforms) {
+      if (!single) context.out.result(`${platform}${result ? `  ${result.manifest.digest}` : ''}`);
+      showPlan(context.out, plan, profile, forecasts.get(plan));
+      if (result) showLayers(context.out, result);
+      if (plan.model?.workloads) showRegrets(context.out, plan.model.workloads, plan.model.networks);
+      if (plan.packages) showPackages(context.out, plan.packages, 'plan');
+      if (!single) context.out.result();
+    }
+    if (single && whole.manifest) context.out.result();
+    showWhole(context.out, whole, single);
+    if (whole.manifest) {
+      context.out.result(`Wrote ${target}  ${whole.manifest.digest}  in ${formatNanos(nanos)}`);
+      context.out.note(`Next: hotlayer verify ${quote(source)} ${quote(target)}`);
+    }
+    return EXIT.ok;
+  });
+}
+
+/** How an image is planned and written; the same for `optimize` and `autorun`. */
+export function addRewriteOptions(command: Command): void {
+  command
     .addOption(networkOption('where the image will be pulled'))
     .addOption(
       flag(
@@ -116,31 +150,6 @@ export function addOptimize(program: Command, register: Register): void {
       ),
     )
     .addOption(flag('--strict', 'refuse what other lazy clients would show differently (names that are not UTF-8)'));
-  addWorkloadOptions(command);
-
-  register<OptimizeFlags>(command, async (context, operands, flags) => {
-    const [source, target, ...args] = operands as [string, string, ...string[]];
-    if (flags.savePlan !== undefined) await checkPlace(flags.savePlan);
-    const started = process.hrtime.bigint();
-    const { whole, single, profile, forecasts } = await optimize(context, source, target, args, flags);
-    const nanos = Number(process.hrtime.bigint() - started);
-    context.out.document(documentOf(whole, single, forecasts));
-    for (const { platform, plan, result } of whole.platforms) {
-      if (!single) context.out.result(`${platform}${result ? `  ${result.manifest.digest}` : ''}`);
-      showPlan(context.out, plan, profile, forecasts.get(plan));
-      if (result) showLayers(context.out, result);
-      if (plan.model?.workloads) showRegrets(context.out, plan.model.workloads, plan.model.networks);
-      if (plan.packages) showPackages(context.out, plan.packages, 'plan');
-      if (!single) context.out.result();
-    }
-    if (single && whole.manifest) context.out.result();
-    showWhole(context.out, whole, single);
-    if (whole.manifest) {
-      context.out.result(`Wrote ${target}  ${whole.manifest.digest}  in ${formatNanos(nanos)}`);
-      context.out.note(`Next: hotlayer verify ${quote(source)} ${quote(target)}`);
-    }
-    return EXIT.ok;
-  });
 }
 
 /** A single image's document has no platforms. */
@@ -160,7 +169,7 @@ function documentOf(whole: OptimizeIndexResult, single: boolean, forecasts: Read
   };
 }
 
-interface Outcome {
+export interface Optimized {
   readonly whole: OptimizeIndexResult;
   /** There is no index around the image. */
   readonly single: boolean;
@@ -168,13 +177,14 @@ interface Outcome {
   readonly forecasts: ReadonlyMap<Plan, Forecast>;
 }
 
-async function optimize(
+/** Plans and rewrites as the flags say. */
+export async function optimize(
   context: CommandContext,
   source: string,
   target: string,
   args: readonly string[],
   flags: OptimizeFlags,
-): Promise<Outcome> {
+): Promise<Optimized> {
   if (flags.plan !== undefined && flags.profile)
     throw new HotlayerError('HL_ERR_USAGE', '--plan and --profile exclude each other', {
       hint: 'a plan says already what goes where',

@@ -43,11 +43,12 @@ export function addProfile(program: Command, register: Register): void {
   });
 }
 
-async function makeProfile(
+/** Runs the workload of an image or a directory. */
+export async function makeProfile(
   context: CommandContext,
   reference: string,
   args: readonly string[],
-  flags: ProfileFlags,
+  flags: WorkloadFlags,
 ): Promise<Profile> {
   const { out, signal } = context;
   const parsed = parseReference(reference);

@@ -1,7 +1,7 @@
 // A report in the terminal: the verdict, what was checked, the numbers, simulated starts.
 import { showPath } from '../paths.js';
 import { formatChange, formatValue } from '../report/format-metric.js';
-import type { Metric, Report } from '../report/types.js';
+import type { BudgetResult, Metric, Report } from '../report/types.js';
 import { formatBytes, formatCount, formatNanos } from '../units.js';
 import type { Output } from './output.js';
 import { bar, table } from './table.js';
@@ -25,25 +25,36 @@ export function showReport(out: Output, report: Report): void {
   out.result();
   for (const text of [findings.stability, findings.prefetch, findings.misses])
     if (text !== undefined) out.result(showPath(text));
-  if (verification || budgets.length > 0) out.result();
-  const verdicts = [
-    ...(verification?.checks ?? []).map(({ ok, label, detail }) => [
-      mark(out, ok),
-      label,
-      ok ? detail : 'mismatches: hotlayer verify shows them',
-      '',
-    ]),
-    ...budgets.map(({ ok, level, id, expected, found, detail }) => [
-      mark(out, ok, level),
-      id,
-      `${found}, expected ${expected}`,
-      detail ?? '',
-    ]),
-  ];
-  for (const line of table([{ title: '' }, { title: '' }, { title: '' }, { title: '' }], verdicts, '  '))
-    out.result(line);
+  if (verification) out.result();
+  const checks = (verification?.checks ?? []).map(({ ok, label, detail }) => [
+    mark(out, ok),
+    label,
+    ok ? detail : 'mismatches: hotlayer verify shows them',
+  ]);
+  for (const line of table([{ title: '' }, { title: '' }, { title: '' }], checks)) out.result(line);
+  for (const line of budgetLines(out, budgets)) out.result(line);
   for (const text of warnings.slice(0, out.verbose ? undefined : SHOWN)) out.warn(showPath(text));
   if (!out.verbose && warnings.length > SHOWN) out.warn(`and ${warnings.length - SHOWN} more (--verbose)`);
+}
+
+/** One line each; of what is not kept, and with --verbose, all values on a second one. Then how many are which. */
+function budgetLines(out: Output, budgets: readonly BudgetResult[]): string[] {
+  if (budgets.length === 0) return [];
+  const rows = budgets.map(({ ok, level, id, expected, found }) => [
+    mark(out, ok, level),
+    id,
+    found,
+    `expected ${expected}`,
+  ]);
+  const columns = [{ title: '' }, { title: '' }, { title: '', align: 'right' as const }, { title: '' }];
+  const lines = table(columns, rows).flatMap((line, i) => {
+    const { ok, detail } = budgets[i]!;
+    return detail === undefined || (ok && !out.verbose) ? [line] : [line, `        ${showPath(detail)}`];
+  });
+  const failed = budgets.filter(({ ok, level }) => !ok && level === 'error').length;
+  const warned = budgets.filter(({ ok, level }) => !ok && level === 'warn').length;
+  const passed = budgets.length - failed - warned;
+  return ['', ...lines, '', `${mark(out, failed === 0)}  budgets: ${passed} pass, ${failed} fail, ${warned} warn`];
 }
 
 function mark(out: Output, ok: boolean, level: 'error' | 'warn' = 'error'): string {

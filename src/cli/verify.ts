@@ -46,7 +46,8 @@ export function addVerify(program: Command, register: Register): void {
   });
 }
 
-async function verify(
+/** Of all platforms that both have. */
+export async function verify(
   context: CommandContext,
   original: string,
   optimized: string,

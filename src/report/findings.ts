@@ -54,7 +54,11 @@ function verdict({ profile, metrics, prefetch, simulation }: Found): string {
   const parts = [`${ready} reads ${count(value('startup-files') ?? 0, 'file')}, ${formatBytes(bytes)}${share}.`];
   if (prefetch)
     parts.push(
-      `${formatShare(prefetch.coverage, 1)} of what it reads is prefetched; ${formatShare(prefetch.waste, 1)} of what is prefetched is not read.`,
+      `${prefetch.coverage === 1 ? 'All' : formatShare(prefetch.coverage, 1)} of what it reads is prefetched; ${
+        prefetch.waste === 0
+          ? 'every prefetched file is read'
+          : `${formatShare(prefetch.waste, 1)} of what is prefetched is in files that are not read`
+      }.`,
     );
   if (simulation) parts.push(simulated(simulation));
   return parts.join(' ');
@@ -71,7 +75,8 @@ function waterfall(startup: Startup, profile: Profile): string {
   let gap = 0;
   let at = 0;
   for (let i = 1; i < opened; i++) {
-    const wait = files.first[i]! - files.first[i - 1]!;
+    // What is asked for before the start is asked for by whoever starts it.
+    const wait = files.first[i]! - Math.max(0, files.first[i - 1]!);
     if (wait > gap) [gap, at] = [wait, i];
   }
   if (ready !== undefined && ready > 0 && gap > ready / 10)
@@ -167,16 +172,23 @@ function prefetched({ bytes, files, compressed, coverage, unused, missing }: Pre
   return parts.join(' ');
 }
 
+/** Against pulling whole, which is what happens without a lazy client, and against a lazy start without a prefetch. */
 function simulated({ variants, networks }: ReportSimulation): string {
   const on = (id: string, network: string) =>
     variants.find((variant) => variant.id === id)?.on.find((result) => result.network === network)?.ready.median;
   const parts = networks.flatMap(({ name }) => {
-    const after = on('lazy-after', name);
-    const before = on('lazy-before', name) ?? on('pull', name);
-    if (after === undefined || before === undefined || after === 0) return [];
-    return [`${name} ${formatNanos(before)} → ${formatNanos(after)} (${(before / after).toFixed(1)}×)`];
+    const lazy = on('lazy-before', name);
+    const [ready, than] = [on('lazy-after', name) ?? lazy, on('lazy-after', name) === undefined ? undefined : lazy];
+    const pulled = on('pull', name);
+    if (!ready || pulled === undefined) return [];
+    const times = [pulled, ...(than === undefined ? [] : [than])].map((other) => `${(other / ready).toFixed(1)}×`);
+    return [`${formatNanos(ready)} on ${name} (${times.join(', ')})`];
   });
-  return parts.length === 0 ? 'Starts were simulated.' : `Simulated time to ready: ${parts.join(', ')}.`;
+  const [first] = variants.filter(({ id }) => id === 'lazy-after');
+  const than = first ? 'pulled whole and than lazily without a prefetch' : 'pulled whole';
+  return parts.length === 0
+    ? 'Starts were simulated.'
+    : `Simulated time to ready, and how many times sooner than ${than}: ${parts.join(', ')}.`;
 }
 
 function misses({ misses: { total, directories }, runs }: Profile): string {

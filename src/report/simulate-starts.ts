@@ -4,7 +4,7 @@ import { STARGZ_SNAPSHOTTER } from '../analyze/model/client.js';
 import { type Network, ROBUST } from '../analyze/model/network.js';
 import type { LayerLayout, Layout } from '../analyze/simulate/layout.js';
 import { type Simulated, simulate, type Way, Workload } from '../analyze/simulate/simulate.js';
-import type { Profile } from '../analyze/types.js';
+import type { Profile, Spread } from '../analyze/types.js';
 import type { ImageInspection } from '../rewrite/inspect.js';
 import type { ReportSimulation, SimulationVariant, VariantId } from './types.js';
 
@@ -56,7 +56,20 @@ export function simulateStarts(
 }
 
 function onNetwork({ network, ready, bytes, requests, misses, starts }: Simulated): SimulationVariant['on'][number] {
-  return { network, ready, bytes, requests, misses, runs: starts.map((start) => Math.round(start.ready)) };
+  return {
+    network,
+    ready: whole(ready),
+    bytes: whole(bytes),
+    requests: whole(requests),
+    misses: whole(misses),
+    runs: starts.map((start) => Math.round(start.ready)),
+  };
+}
+
+/** A simulation knows fractions of nanoseconds; a report has integers. */
+function whole({ median, mad, min, max }: Spread): Spread {
+  const [a, b, c, d] = [median, mad, min, max].map(Math.round) as [number, number, number, number];
+  return { median: a, mad: b, min: c, max: d };
 }
 
 function variantsOf(before: ImageInspection | undefined, after: ImageInspection | undefined): Variant[] {
