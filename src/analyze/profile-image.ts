@@ -4,6 +4,7 @@ import { rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { HotlayerError } from '../errors.js';
 import { DirFs } from '../rootfs/dir-fs.js';
+import { machineTrees } from '../rootfs/dir-fs-module.js';
 import type { SpooledImage } from '../rootfs/spooled-image.js';
 import { makeTempDir } from '../temp.js';
 import { type RunOptions, type TraceSource, traceRun } from '../trace/run.js';
@@ -52,9 +53,6 @@ export function profileImage(spooled: SpooledImage, options: ProfileOptions): Pr
   return profileRuns(source, open, options);
 }
 
-/** The kernel's own trees: no files of a root file system, endless or slow to walk. */
-const NEVER_SHOWN = ['/proc', '/sys', '/dev', '/run'];
-
 /**
  * A directory as the root file system; `/` profiles a command of this machine.
  * @param path of the directory
@@ -62,7 +60,7 @@ const NEVER_SHOWN = ['/proc', '/sys', '/dev', '/run'];
  */
 export function profileDirectory(path: string, options: ProfileOptions): Promise<Profile> {
   const root = resolve(path);
-  const exclude = NEVER_SHOWN.filter((place) => root === '/' || place.startsWith(`${root}/`));
+  const exclude = machineTrees(root);
   const source: TraceSource = { image: { reference: `dir:${path}` }, fs: { kind: 'dir', path: root, exclude } };
   const open = (dir: string) => {
     const fs = new DirFs(root, { exclude: [...exclude, dir] });

@@ -1,11 +1,16 @@
 // `hotlayer run IMAGE [-- CMD…]`: a container from an image that is fetched while it runs.
 import { constants } from 'node:os';
+import { resolve } from 'node:path';
 import type { Command } from 'commander';
+import type { ContainerOptions } from '../container/container-options.js';
 import { writeTo } from '../container/flow.js';
 import { makeProcessSpec } from '../container/process-spec.js';
 import { formatReadyRule, parseReadyRule } from '../container/ready.js';
+import { runDirectory } from '../container/run-directory.js';
 import { runImage } from '../container/run-image.js';
 import type { SessionResult } from '../container/types.js';
+import { HotlayerError } from '../errors.js';
+import { parseReference } from '../image/reference.js';
 import { formatBytes, formatCount } from '../units.js';
 import {
   addLazyOptions,
@@ -19,13 +24,13 @@ import {
   processOverrides,
   readBinds,
 } from './flags.js';
+import { addLayerOptions, type LayerFlags, type LayerUse, useLayer } from './layer-flags.js';
 import { lazyOptionsOf } from './lazy-options.js';
-import type { Register } from './main.js';
+import type { CommandContext, Register } from './main.js';
 import { startTracing } from './tracing.js';
 
-interface RunFlags extends GlobalFlags, ProcessFlags, LazyFlags {
+interface RunFlags extends GlobalFlags, ProcessFlags, LazyFlags, LayerFlags {
   name: string;
-  readOnly?: boolean;
   profile?: string;
   trace?: string;
   precision: 'exact' | 'fast';
@@ -35,7 +40,7 @@ interface RunFlags extends GlobalFlags, ProcessFlags, LazyFlags {
 export function addRun(program: Command, register: Register): void {
   const command = program
     .command('run')
-    .argument('<image>', 'an image in a registry, oci:DIR[:TAG], oci-archive:FILE or docker-archive:FILE')
+    .argument('<image>', 'an image in a registry, oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, or dir:PATH')
     .argument('[command...]', 'what to run, after --; default: what the image runs')
     .description(
       'Runs a container without pulling its image first: content is fetched, verified and kept as it is read.',
@@ -51,46 +56,105 @@ export function addRun(program: Command, register: Register): void {
   );
   addProcessOptions(command);
   addLazyOptions(command);
+  addLayerOptions(command);
   register<RunFlags>(command, async (context, [image, ...args], flags) => {
-    const { out } = context;
-    await using tracing = flags.trace === undefined ? undefined : await startTracing(flags.trace, out);
-    const until = (flags.until ?? []).map(parseReadyRule);
-    const { session, counts, ...ran } = await runImage(image!, {
-      ...lazyOptionsOf(context, flags),
-      ...(flags.profile !== undefined && {
-        hot: async () => (await import('./hot-files.js')).hotFiles(flags.profile!),
-      }),
-      ...(tracing && { observer: tracing.observer }),
-      precision: flags.precision,
-      until,
-      process: ({ config }) => makeProcessSpec(config, processOverrides(args, flags), process.env),
-      binds: readBinds(flags.mount),
-      net: flags.net,
-      hostname: flags.name,
-      ...(flags.readOnly && { readonlyRoot: true }),
-      ...(context.tmpdir !== undefined && { tmpdir: context.tmpdir }),
-      // With --json stdout is the document's.
-      onOutput: (chunk, stream) => writeTo(stream === 'stdout' && !out.json ? process.stdout : process.stderr, chunk),
-    });
-    const { args: words, user, cwd } = ran.process;
-    await tracing?.finish(
-      {
-        image: { reference: image!, digest: ran.image.descriptor.digest },
-        workload: { args: words, user, cwd },
-        precision: flags.precision,
-        until: until.length === 0 ? ['exit'] : until.map(formatReadyRule),
-      },
-      ran.image.config,
-      session.startedAt,
-      session,
-    );
-    for (const text of session.warnings ?? []) out.detail(text);
-    out.detail(
-      `fetched ${formatBytes(counts.bytes)} in ${formatCount(counts.requests)} requests; ${formatCount(counts.onDemand)} of ${formatCount(counts.chunks)} chunks were waited for`,
-    );
-    out.document({ exitCode: statusOf(session), ...(session.ready && { ready: session.ready }), fetched: counts });
-    return statusOf(session);
+    await using layer = await useLayer(context, flags);
+    const reference = parseReference(image!);
+    const { session, document, words, base } =
+      reference.kind === 'dir'
+        ? await runOver(resolve(reference.path), args, context, flags, layer)
+        : await runLazily(image!, args, context, flags, layer);
+    for (const text of session.warnings ?? []) context.out.detail(text);
+    const kept = await layer.finish(session, words, base);
+    const status = statusOf(session);
+    context.out.document({ exitCode: status, ...(session.ready && { ready: session.ready }), ...document, ...kept });
+    return status;
   });
+}
+
+interface Ran {
+  readonly session: SessionResult;
+  /** Members of the command's document. */
+  readonly document: object;
+  readonly words: readonly string[];
+  /** Reference of the image. */
+  readonly base: string | undefined;
+}
+
+function containerOptions({ out, tmpdir }: CommandContext, flags: RunFlags, layer: LayerUse): ContainerOptions {
+  return {
+    until: (flags.until ?? []).map(parseReadyRule),
+    binds: readBinds(flags.mount),
+    net: flags.net,
+    hostname: flags.name,
+    ...(flags.readOnly && { readonlyRoot: true }),
+    ...(layer.capture && { capture: layer.capture }),
+    ...(tmpdir !== undefined && { tmpdir }),
+    // With --json stdout is the document's.
+    onOutput: (chunk, stream) => writeTo(stream === 'stdout' && !out.json ? process.stdout : process.stderr, chunk),
+  };
+}
+
+async function runLazily(
+  image: string,
+  args: readonly string[],
+  context: CommandContext,
+  flags: RunFlags,
+  layer: LayerUse,
+): Promise<Ran> {
+  const { out } = context;
+  await using tracing = flags.trace === undefined ? undefined : await startTracing(flags.trace, out);
+  const until = (flags.until ?? []).map(parseReadyRule);
+  const { session, counts, ...ran } = await runImage(image, {
+    ...lazyOptionsOf(context, flags),
+    ...(flags.profile !== undefined && {
+      hot: async () => (await import('./hot-files.js')).hotFiles(flags.profile!),
+    }),
+    ...(tracing && { observer: tracing.observer }),
+    precision: flags.precision,
+    process: ({ config }) => makeProcessSpec(config, processOverrides(args, flags), process.env),
+    ...containerOptions(context, flags, layer),
+  });
+  const { args: words, user, cwd } = ran.process;
+  await tracing?.finish(
+    {
+      image: { reference: image, digest: ran.image.descriptor.digest },
+      workload: { args: words, user, cwd },
+      precision: flags.precision,
+      until: until.length === 0 ? ['exit'] : until.map(formatReadyRule),
+    },
+    ran.image.config,
+    session.startedAt,
+    session,
+  );
+  out.detail(
+    `fetched ${formatBytes(counts.bytes)} in ${formatCount(counts.requests)} requests; ${formatCount(counts.onDemand)} of ${formatCount(counts.chunks)} chunks were waited for`,
+  );
+  return { session, document: { fetched: counts }, words, base: image };
+}
+
+/** A session over a directory; over this machine's own root with the caller's variables, where the caller is. */
+async function runOver(
+  path: string,
+  args: readonly string[],
+  context: CommandContext,
+  flags: RunFlags,
+  layer: LayerUse,
+): Promise<Ran> {
+  if (flags.trace !== undefined) {
+    throw new HotlayerError('HL_ERR_USAGE', `--trace is for images; dir:${path} is a directory`, {
+      hint: `hotlayer profile --keep-traces DIR dir:${path} -- CMD`,
+    });
+  }
+  const own = path === '/' ? { Env: callersVariables(), WorkingDir: process.cwd() } : undefined;
+  const spec = makeProcessSpec(own, processOverrides(args, flags), process.env);
+  const options = containerOptions(context, flags, layer);
+  const session = await runDirectory(path, { ...options, process: spec, exclude: layer.own, signal: context.signal });
+  return { session, document: {}, words: spec.args, base: undefined };
+}
+
+function callersVariables(): string[] {
+  return Object.entries(process.env).flatMap(([name, value]) => (value === undefined ? [] : [`${name}=${value}`]));
 }
 
 /** As a shell has it: 128 and the number of the signal that ended it. */

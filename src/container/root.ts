@@ -7,18 +7,23 @@ import {
   lstatSync,
   mkdirSync,
   readFileSync,
+  rmSync,
   statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
+import { relative } from 'node:path';
 import { HotlayerError } from '../errors.js';
 import { ensureInRoot, resolveInRoot } from './resolve-in-root.js';
 import { quote, runScript, type Step, script } from './shell.js';
 import type { Tools } from './tools.js';
 import type { BindMount, SessionSpec } from './types.js';
 
-/** Under `dir`. The order of use: `lower` is mounted by the transport, then `root` lies over it. */
-export const DIRS = ['lower', 'upper', 'work', 'root', 'dev', 'etc'] as const;
+/**
+ * Under `dir`. The order of use: `lower` is mounted by the transport, then `root` lies over it; `view` shows `root`
+ * without what is mounted in it, `kept` a directory of this machine that holds the upper half.
+ */
+export const DIRS = ['lower', 'upper', 'work', 'root', 'view', 'kept', 'dev', 'etc'] as const;
 export type Layout = Readonly<Record<(typeof DIRS)[number], string>>;
 
 /** Devices that every container has (OCI runtime spec, config-linux.md "Default Devices"); console needs a terminal. */
@@ -34,6 +39,31 @@ export function makeLayout(dir: string): Layout {
 }
 
 /**
+ * The same with the upper half in a directory of this machine. Both halves have to be in one mount (overlayfs).
+ * @throws HL_ERR_MACHINE
+ */
+export async function keepLayer(tools: Tools, dir: string, layout: Layout, keep: string): Promise<Layout> {
+  const { kept } = layout;
+  const bind = script([{ command: [tools.mount, '-n', '--bind', keep, kept] }]);
+  await runScript(tools, bind, `keep the layer in ${keep}`, dir);
+  const halves = { upper: `${kept}/upper`, work: `${kept}/work` };
+  // A session that was killed leaves its work directory.
+  rmSync(halves.work, { recursive: true, force: true });
+  for (const path of Object.values(halves)) mkdirSync(path, { mode: 0o755, recursive: true });
+  return { ...layout, ...halves };
+}
+
+/** What only the overlay needed. Nothing may be mounted from it any more but what is in this namespace. */
+export async function leaveKept(tools: Tools, dir: string, layout: Layout): Promise<void> {
+  const away = [layout.view, layout.root].map((path) => ({
+    command: [tools.umount, '-n', '-R', '-l', path],
+    orWarn: 'still mounted',
+  }));
+  await runScript(tools, script(away), 'let go of the layer', dir);
+  rmSync(layout.work, { recursive: true, force: true });
+}
+
+/**
  * Lays the root over `lower`.
  * @param userNamespace overlayfs then keeps its notes in user.* instead of trusted.* attributes
  */
@@ -41,7 +71,7 @@ export async function mountRoot(
   tools: Tools,
   dir: string,
   layout: Layout,
-  options: { readonly readonlyRoot: boolean; readonly userNamespace: boolean },
+  options: { readonly readonlyRoot: boolean; readonly userNamespace: boolean; readonly capture: boolean },
 ): Promise<{ readonly writable: 'overlay' | 'readonly'; readonly warnings: string[] }> {
   const warnings: string[] = [];
   if (!options.readonlyRoot) {
@@ -50,8 +80,11 @@ export async function mountRoot(
     chmodSync(layout.upper, mode & 0o7777);
     chownSync(layout.upper, uid, gid);
     // Relative names: a comma or colon in the path would be taken for the end of the option.
-    const base = 'lowerdir=lower,upperdir=upper,workdir=work';
-    const ways = options.userNamespace ? [`${base},userxattr`, base] : [base];
+    const [upper, work] = [relative(dir, layout.upper), relative(dir, layout.work)];
+    const base = `lowerdir=lower,upperdir=${upper},workdir=${work}`;
+    // Whole files and explicit deletions only: what is kept can be read by whoever looks at it.
+    const plain = options.capture ? `${base},redirect_dir=nofollow,metacopy=off` : base;
+    const ways = options.userNamespace ? [`${base},userxattr`, base] : [plain];
     for (const way of ways) {
       const mount = script([{ command: [tools.mount, '-n', '-t', 'overlay', '-o', way, 'overlay', 'root'] }]);
       try {
@@ -59,6 +92,12 @@ export async function mountRoot(
         return { writable: 'overlay', warnings };
       } catch (error) {
         if (!(error instanceof HotlayerError)) throw error;
+        if (way === ways.at(-1) && options.capture) {
+          throw new HotlayerError('HL_ERR_MACHINE', error.message, {
+            hint: 'the layer has to be on ext4, xfs, btrfs or tmpfs: name another directory',
+            cause: error,
+          });
+        }
         if (way === ways.at(-1)) warnings.push(`the root is read-only: ${error.message}`);
       }
     }

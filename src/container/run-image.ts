@@ -5,17 +5,8 @@ import { ChunkService, type ServiceCounts, type ServiceOptions } from '../lazy/c
 import { lazyFsModule } from '../lazy/module-url.js';
 import { type LazyImage, type OpenLazyOptions, openLazyImage } from '../lazy/open-image.js';
 import { type HotFile, wishesFor, wishesOfLandmarks } from '../lazy/prefetch.js';
-import type { Nanos } from '../units.js';
-import { takeSession } from './early-session.js';
-import {
-  type BindMount,
-  FIRST_INHERITED_FD,
-  type OutputHook,
-  type ProcessSpec,
-  type ReadyRule,
-  type SessionResult,
-  type SessionSpec,
-} from './types.js';
+import { type ContainerOptions, hooksOf, runTaken, specOf, takeFor } from './container-options.js';
+import type { ProcessSpec, SessionResult, SessionSpec } from './types.js';
 
 /** How an image's content comes; for `run` and `mount`. */
 export interface LazyOptions
@@ -95,21 +86,12 @@ export interface Observer {
   fs(layers: LazyImage['fs'], fds: readonly number[]): SessionSpec['fs'];
 }
 
-export interface RunImageOptions extends LazyOptions {
+export interface RunImageOptions extends LazyOptions, ContainerOptions {
   readonly observer?: Observer;
   /** Exact: no readahead, each stat and page shows in the trace; slower. Default fast. */
   readonly precision?: 'exact' | 'fast';
-  /** When it counts as ready; it runs on. None: when it has ended well. */
-  readonly until?: readonly ReadyRule[];
   /** From the image's config. */
   process(config: ImageConfig): ProcessSpec;
-  readonly binds?: readonly BindMount[];
-  readonly net?: SessionSpec['net'];
-  readonly hostname?: string;
-  readonly readonlyRoot?: boolean;
-  readonly tmpdir?: string;
-  readonly onOutput?: OutputHook;
-  readonly signal?: AbortSignal;
 }
 
 export interface RunImageResult {
@@ -119,46 +101,27 @@ export interface RunImageResult {
   readonly counts: ServiceCounts;
 }
 
-/** No limit: longer than a timer of Node can be, which is what the session makes of it. */
-const ENDLESS: Nanos = Number.MAX_SAFE_INTEGER;
-
 /** @throws as openLazyImage and runSession */
 export async function runImage(reference: string, options: RunImageOptions): Promise<RunImageResult> {
-  const { tmpdir, observer } = options;
-  const fds = observer?.fds ?? [];
-  const session = takeSession({ fds, ...(tmpdir !== undefined && { tmpdir }) });
+  const { observer } = options;
+  const taken = takeFor(options, observer?.fds);
   try {
     await using opened = await openForReading(reference, options);
     const { image, service } = opened;
     const { config } = image.config;
     const spec: SessionSpec = {
-      fs: observer
-        ? observer.fs(
-            image.fs,
-            fds.map((_, i) => FIRST_INHERITED_FD + i),
-          )
-        : { module: lazyFsModule, args: { layers: image.fs } },
-      fds,
+      ...specOf(options, taken.inherited),
+      fs: observer ? observer.fs(image.fs, taken.own) : { module: lazyFsModule, args: { layers: image.fs } },
       ...(options.precision === 'exact' && { maxReadahead: 0, readdirplus: false }),
       process: options.process(image.config),
-      binds: options.binds ?? [],
-      net: options.net ?? 'host',
-      hostname: options.hostname ?? 'hotlayer',
-      until: options.until ?? [],
-      runOn: true,
-      timeoutNanos: ENDLESS,
       ...(config?.StopSignal ? { stopSignal: config.StopSignal } : {}),
-      ...(options.readonlyRoot !== undefined && { readonlyRoot: options.readonlyRoot }),
     };
-    const running = session.run(spec, {
-      ...(options.onOutput && { onOutput: options.onOutput }),
-      ...(options.signal && { signal: options.signal }),
-      onLink: (link) => service.serve(link),
-    });
+    const hooks = { ...hooksOf(options), onLink: service.serve.bind(service) };
+    const running = runTaken(taken, spec, image.descriptor.digest, hooks);
     opened.fetchAhead().catch((error) => options.onWarning?.(`nothing is fetched ahead: ${(error as Error).message}`));
     const result = await running;
     return { session: result, image, process: spec.process, counts: service.counts() };
   } finally {
-    await session.abandon();
+    await taken.session.abandon();
   }
 }

@@ -22,6 +22,8 @@ const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 /** A session's process that comes up, or waits for what it is to do. */
 export interface StartedSession {
+  /** Where it mounts: to be left out of a root file system that holds this place. */
+  readonly dir: string;
   /** As runSession; `spec.fds` and `spec.tmpdir` were those of the start. Once only. */
   run(spec: SessionSpec, hooks?: SessionHooks): Promise<SessionResult>;
   /** Ends it without a run. Idempotent. */
@@ -51,6 +53,7 @@ export function startSession(options: StartOptions = {}): StartedSession {
     throw error;
   }
   return {
+    dir: dir.path,
     async run(spec, hooks = {}) {
       const interrupt = (why: string) => session.interrupt(why);
       const onSignal = (signal: NodeJS.Signals) => interrupt(signal);

@@ -3,10 +3,11 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { type Mounted, rawTransport } from '../fuse/index.js';
 import type { Link } from '../rootfs/types.js';
 import type { Nanos } from '../units.js';
+import { Capture } from './capture.js';
 import { type Namespace, ownNamespace, readIdentity } from './identity.js';
 import { EXEC_FAILED, type LaunchPlan, launchCommand, variableScript } from './launch.js';
 import type { Identity } from './passwd.js';
-import { furnish, type Layout, makeLayout, mountRoot, switchRoot } from './root.js';
+import { furnish, keepLayer, type Layout, leaveKept, makeLayout, mountRoot, switchRoot } from './root.js';
 import { runScript, script, shellFor } from './shell.js';
 import { parseSignal } from './signals.js';
 import { findTools, type Tools } from './tools.js';
@@ -30,7 +31,9 @@ export async function conduct(
   process.umask(0o022);
   const tools = findTools();
   const namespace = ownNamespace();
-  const layout = makeLayout(dir);
+  const made = makeLayout(dir);
+  const keep = spec.capture?.keep;
+  const layout = keep === undefined ? made : await keepLayer(tools, dir, made, keep);
   const activity = new Int32Array(new SharedArrayBuffer(4));
   const mounted = await rawTransport.mount({
     mountpoint: layout.lower,
@@ -62,6 +65,7 @@ export async function conduct(
     } finally {
       watch.stop();
     }
+    const captured = await stage.capture?.end();
     const tail = stage.workload.output.tail();
     const refused = (outcome.exitCode === 126 || outcome.exitCode === 127) && EXEC_FAILED.test(tail.at(-1) ?? '');
     return {
@@ -71,12 +75,14 @@ export async function conduct(
       ...(await letGo(mounted)),
       writable: stage.writable,
       rootless: namespace.inner,
-      warnings: stage.warnings,
+      warnings: [...stage.warnings, ...(captured?.warnings ?? [])],
+      ...(captured && { changes: captured.changes }),
     };
   } finally {
     // After a failure; both are idempotent.
     await workload?.kill().catch(() => {});
     await mounted.unmount();
+    if (keep !== undefined) await leaveKept(tools, dir, layout);
   }
 }
 
@@ -85,6 +91,7 @@ interface Stage {
   readonly pid: number;
   readonly writable: 'overlay' | 'readonly';
   readonly warnings: readonly string[];
+  readonly capture: Capture | undefined;
 }
 
 /** Up to the point where the workload's process waits for its start. */
@@ -100,10 +107,13 @@ async function prepare(
   const { writable, warnings } = await mountRoot(tools, dir, layout, {
     readonlyRoot: spec.readonlyRoot ?? false,
     userNamespace: namespace.inner,
+    capture: spec.capture !== undefined,
   });
+  const capture = spec.capture && (await Capture.begin(tools, dir, layout, spec.capture));
   const identity = await readIdentity(layout.root, spec.process.user);
   const furnished = await furnish(tools, dir, layout, spec, writable === 'overlay');
   warnings.push(...furnished.warnings);
+  capture?.furnished();
 
   const singleId = !namespace.canBe(identity);
   if (singleId && identity.groups.length > 0) {
@@ -134,7 +144,7 @@ async function prepare(
   onWorkload(workload);
   warnings.push(...(await workload.prepared()));
   await switchRoot(tools, workload.pid, layout.root);
-  return { workload, pid: workload.pid, writable, warnings };
+  return { workload, pid: workload.pid, writable, warnings, capture };
 }
 
 type Outcome = Pick<SessionResult, 'startedAt' | 'ready' | 'endedAt' | 'exitCode' | 'signal' | 'stopped' | 'timedOut'>;

@@ -65,8 +65,30 @@ export interface SessionSpec {
   readonly stopSignal?: string;
   /** True: no disposable layer; /tmp, /run and /var/tmp are empty and writable, the rest is not. Default: only when the kernel refuses the layer. */
   readonly readonlyRoot?: boolean;
+  /** Present: the disposable layer is looked at when the workload has ended. Needs one: not with `readonlyRoot`. */
+  readonly capture?: CaptureSpec;
   /** Where an empty directory is made to mount on. Default: $TMPDIR, else /tmp. */
   readonly tmpdir?: string;
+}
+
+/** What becomes of the disposable layer besides being thrown away. */
+export interface CaptureSpec {
+  /**
+   * Directory of this machine, made before, on a file system that can hold an overlay's upper half. The layer is
+   * `upper` in it, found as an earlier session left it, and stays.
+   */
+  readonly keep?: string;
+  /** Descriptor, in the session's process, that takes a tar of all that was added or changed. */
+  readonly tarFd?: number;
+}
+
+/** A difference between the root as it was and as the workload left it. */
+export interface Change {
+  /** From the container's root, with a leading slash; a lossless string (paths.ts). */
+  readonly path: string;
+  readonly kind: 'added' | 'changed' | 'deleted';
+  /** Of what is there now, or was. */
+  readonly type: 'file' | 'dir' | 'symlink' | 'other';
 }
 
 /** Descriptors 0-2 of the session's process are the standard ones, 3 is the channel between it and its parent. */
@@ -92,6 +114,8 @@ export interface SessionResult {
   readonly fsResult: unknown;
   /** How the disposable layer was made. */
   readonly writable: 'overlay' | 'readonly';
+  /** With `capture`: in the order of comparePaths. What is inside of a directory that was deleted is not listed. */
+  readonly changes?: readonly Change[];
   /** True: run without the rights of root, in a user namespace. */
   readonly rootless: boolean;
   /** True when the timeout ended the workload. */

@@ -1,0 +1,27 @@
+// A directory as a mount's file system, loaded by URL in the thread that serves it.
+import { resolve } from 'node:path';
+import { DirFs } from './dir-fs.js';
+import type { RootFs } from './types.js';
+
+/** What createFs is given; goes through structured clone. */
+export interface DirFsArgs {
+  readonly path: string;
+  /** As DirFsOptions. */
+  readonly exclude: readonly string[];
+}
+
+/** The kernel's own trees: no files of a root file system, endless or slow to walk. */
+const NEVER_SHOWN = ['/proc', '/sys', '/dev', '/run'];
+
+/** For `exclude`: the machine's own trees, as far as they are in the directory. */
+export function machineTrees(path: string): string[] {
+  const root = resolve(path);
+  return NEVER_SHOWN.filter((place) => root === '/' || place.startsWith(`${root}/`));
+}
+
+export const dirFsModule: string = import.meta.url;
+
+export function createFs(args: unknown): RootFs {
+  const { path, exclude } = args as DirFsArgs;
+  return new DirFs(path, { exclude });
+}
