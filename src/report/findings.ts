@@ -37,6 +37,7 @@ export function findingsOf(found: Found): Findings {
     stability: stable(found),
     ...(heat.length > 0 ? { heat: heats(heat) } : {}),
     ...(image ? { layers: layers(before, after), tree: tree(image) } : {}),
+    ...(simulation?.fetched ? { fetched: fetched(simulation) } : {}),
     ...(changes ? { changes: changed(changes) } : {}),
     ...(prefetch ? { prefetch: prefetched(prefetch) } : {}),
     ...(simulation ? { simulation: simulated(simulation) } : {}),
@@ -189,6 +190,14 @@ function simulated({ variants, networks }: ReportSimulation): string {
   return parts.length === 0
     ? 'Starts were simulated.'
     : `Simulated time to ready, and how many times sooner than ${than}: ${parts.join(', ')}.`;
+}
+
+function fetched({ fetched: shown, variants }: ReportSimulation): string {
+  const parts = (shown?.ways ?? []).map(({ id, ready, curve }) => {
+    const label = variants.find((variant) => variant.id === id)?.label ?? id;
+    return `${label} ${formatBytes(curve.at(-1)?.[1] ?? 0)} (ready at ${formatNanos(ready)})`;
+  });
+  return `Compressed bytes until ready on ${shown?.network}, simulated: ${parts.join(', ')}.`;
 }
 
 function misses({ misses: { total, directories }, runs }: Profile): string {

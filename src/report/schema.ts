@@ -170,9 +170,22 @@ const simulation: Schema = object(
       from: grid,
       to: grid,
     }),
+    fetched: object({
+      network: text,
+      ways: list(
+        object({
+          id: text,
+          ready: natural('ns'),
+          curve: list(
+            { type: 'array', prefixItems: [natural(), natural()], items: false, minItems: 2 },
+            '[ns, compressed bytes that have come until then]',
+          ),
+        }),
+      ),
+    }),
     left: list(text, 'runs that could not be played, and why'),
   },
-  ['plane'],
+  ['plane', 'fetched'],
 );
 
 const mismatch: Schema = object({ layer: natural(), entry: text, message: text, expected: text, found: text }, [

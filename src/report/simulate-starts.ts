@@ -3,7 +3,7 @@
 import { STARGZ_SNAPSHOTTER } from '../analyze/model/client.js';
 import { type Network, ROBUST } from '../analyze/model/network.js';
 import type { LayerLayout, Layout } from '../analyze/simulate/layout.js';
-import { type Simulated, simulate, type Way, Workload } from '../analyze/simulate/simulate.js';
+import { fetchesOf, type Simulated, simulate, type Way, Workload } from '../analyze/simulate/simulate.js';
 import type { Profile, Spread } from '../analyze/types.js';
 import type { ImageInspection } from '../rewrite/inspect.js';
 import type { ReportSimulation, SimulationVariant, VariantId } from './types.js';
@@ -20,7 +20,7 @@ interface Variant {
   readonly id: VariantId;
   readonly label: string;
   readonly layout: Layout;
-  readonly way: Way;
+  readonly way: Exclude<Way, 'run'>;
 }
 
 /**
@@ -51,6 +51,7 @@ export function simulateStarts(
       }),
     ),
     ...planeOf(profile, variants),
+    ...fetchedOf(profile, variants, networks),
     left: workload.left,
   };
 }
@@ -100,6 +101,19 @@ function pulledLayer({ size, entries, fileBytes }: ImageInspection['layers'][num
 
 function withoutPrefetch({ layers, files }: Layout): Layout {
   return { layers: layers.map((layer) => ({ ...layer, prefetch: 0, prefetchFiles: 0, prefetchInflated: 0 })), files };
+}
+
+/** On the network in the middle: neither the one on which everything is fast, nor the slowest. */
+function fetchedOf(
+  profile: Profile,
+  variants: readonly Variant[],
+  networks: readonly Network[],
+): Pick<ReportSimulation, 'fetched'> {
+  const network = networks[Math.floor(networks.length / 2)];
+  const [schedule] = new Workload(profile, { mostRuns: 1, mostAccesses: MOST_ACCESSES }).schedules;
+  if (!network || !schedule) return {};
+  const ways = variants.map(({ id, layout, way }) => ({ id, ...fetchesOf(schedule, layout, way, network) }));
+  return { fetched: { network: network.name, ways } };
 }
 
 /** From pulling whole to the lazy start of the image after, or of the one there is. */

@@ -236,6 +236,15 @@ export interface ReportSimulation {
     readonly from: { readonly id: VariantId; readonly ready: readonly (readonly Nanos[])[] };
     readonly to: { readonly id: VariantId; readonly ready: readonly (readonly Nanos[])[] };
   };
+  /** How the bytes of the median run come on one of the networks, each way, until it is ready; compressed bytes. */
+  readonly fetched?: {
+    readonly network: string;
+    readonly ways: readonly {
+      readonly id: VariantId;
+      readonly ready: Nanos;
+      readonly curve: readonly (readonly [t: Nanos, bytes: Bytes])[];
+    }[];
+  };
   /** Runs that could not be played, and why. */
   readonly left: readonly string[];
 }
@@ -259,6 +268,7 @@ export interface Findings {
   readonly verdict: string;
   readonly startup?: string;
   readonly cumulative?: string;
+  readonly fetched?: string;
   readonly stability: string;
   readonly heat?: string;
   readonly layers?: string;

@@ -99,7 +99,7 @@ test('filters, sorting, the table views, keys', { skip }, async () => {
   await page.locator('#waterfall .scroll').focus();
   await page.keyboard.press('ArrowDown');
   await page.keyboard.press('ArrowDown');
-  assert.match((await page.locator('#waterfall > p').textContent()) ?? '', /read, layer \d/);
+  assert.match((await page.locator('#waterfall > p[aria-live]').textContent()) ?? '', /read, layer \d/);
   await page.locator('#waterfall summary').click();
   await page.locator('#waterfall tbody tr').first().waitFor();
   assert.equal(await page.locator('#waterfall tbody tr').count(), 13);
@@ -112,6 +112,26 @@ test('filters, sorting, the table views, keys', { skip }, async () => {
   for (const id of ['barcodes', 'cumulative', 'treemap', 'heat']) {
     await page.locator(`#${id} summary`).first().click();
     await page.locator(`#${id} tbody tr`).first().waitFor();
+  }
+  assert.deepEqual(wrong, []);
+  await page.close();
+});
+
+test('on a phone and on paper: nothing is wider than the page, no word is broken into letters', { skip }, async () => {
+  const { page, wrong } = await open(hostileReport(), 'narrow');
+  await page.setViewportSize({ width: 390, height: 800 });
+  for (const medium of ['screen', 'print'] as const) {
+    await page.emulateMedia({ media: medium });
+    for (const details of await page.locator('#verdict details').all())
+      await details.evaluate('(element) => { element.open = true; }').catch(() => undefined);
+    const width = (await page.evaluate('document.documentElement.scrollWidth')) as number;
+    if (medium === 'screen') assert.ok(width <= 390, `${width}`);
+    const height = (await page.evaluate(`Math.max(...[...document.querySelectorAll('td.pass, td.fail')].map((cell) => {
+      const range = document.createRange();
+      range.selectNodeContents(cell);
+      return range.getBoundingClientRect().height;
+    }))`)) as number;
+    assert.ok(height > 5 && height < 30, `${medium}: PASS is ${height} high`);
   }
   assert.deepEqual(wrong, []);
   await page.close();

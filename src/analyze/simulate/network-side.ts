@@ -13,6 +13,9 @@ export interface Pool {
   idle: number;
 }
 
+/** Told of each answer when it has come: since when it came, and its bytes. */
+export type OnFetch = (since: Nanos, bytes: Bytes) => void;
+
 export class NetworkSide {
   readonly cpu: Shared;
   private readonly line: Shared;
@@ -23,6 +26,7 @@ export class NetworkSide {
     private readonly engine: Engine,
     private readonly network: Network,
     private readonly client: ClientModel,
+    private readonly onFetch?: OnFetch,
   ) {
     this.line = new Shared(engine, network.bytesPerSecond / 1e9);
     this.cpu = new Shared(engine, client.cores, 1);
@@ -41,7 +45,11 @@ export class NetworkSide {
       done();
     });
     engine.after(connect + network.rtt / 2 + client.perRequest, () => {
-      this.line.use(bytes, () => engine.after(network.rtt / 2, received));
+      const since = engine.now;
+      this.line.use(bytes, () => {
+        this.onFetch?.(since, bytes);
+        engine.after(network.rtt / 2, received);
+      });
       this.cpu.use(client.receivePerByte * bytes, received);
     });
   }

@@ -109,17 +109,47 @@ export function simulate(
   };
 }
 
+/** Bytes that have come until a moment, at most CURVE of them, the last at ready. */
+export type FetchCurve = readonly (readonly [t: Nanos, bytes: Bytes])[];
+
+const CURVE = 200;
+
+/** How the bytes of a start come: between the beginning and the end of an answer evenly. */
+export function fetchesOf(
+  schedule: Schedule,
+  layout: Layout,
+  way: Exclude<Way, 'run'>,
+  network: Network,
+  client: ClientModel = STARGZ_SNAPSHOTTER,
+): { readonly ready: Nanos; readonly curve: FetchCurve } {
+  const answers: { readonly since: Nanos; readonly until: Nanos; readonly bytes: Bytes }[] = [];
+  const watch = (since: Nanos, until: Nanos, bytes: Bytes): void => void answers.push({ since, until, bytes });
+  const { ready } = startOf(schedule, layout, way, network, client, watch);
+  const steps = CURVE - 1;
+  const curve = Array.from({ length: steps + 1 }, (_, i): readonly [Nanos, Bytes] => {
+    const t = (ready * i) / steps;
+    let bytes = 0;
+    for (const answer of answers) {
+      if (t >= answer.until) bytes += answer.bytes;
+      else if (t > answer.since) bytes += (answer.bytes * (t - answer.since)) / (answer.until - answer.since);
+    }
+    return [Math.round(t), Math.round(bytes)];
+  });
+  return { ready: Math.round(ready), curve };
+}
+
 export function startOf(
   schedule: Schedule,
   layout: Layout,
   way: Way,
   network: Network,
   client: ClientModel = STARGZ_SNAPSHOTTER,
+  onFetch?: (since: Nanos, until: Nanos, bytes: Bytes) => void,
 ): Start {
   if (way === 'run') return runtimeStart(schedule, layout, network, client);
-  if (way === 'ideal') return idealStart(schedule, layout, network, client);
+  if (way === 'ideal') return idealStart(schedule, layout, network, client, onFetch);
   const engine = new Engine();
-  const side = new NetworkSide(engine, network, client);
+  const side = new NetworkSide(engine, network, client, onFetch && ((since, n) => onFetch(since, engine.now, n)));
   const costs = { perAccess: client.perAccess, recorded: client.recorded, slowdown: client.slowdown };
   const result = { ready: 0, pulled: 0, started: 0, bytes: 0, requests: 0, misses: 0, onDemand: 0 };
   const lazy = way === 'lazy' ? new StargzClient(engine, side, client, layout) : undefined;
@@ -197,7 +227,13 @@ function runtimeStart(schedule: Schedule, layout: Layout, network: Network, clie
   return result;
 }
 
-function idealStart(schedule: Schedule, layout: Layout, network: Network, client: ClientModel): Start {
+function idealStart(
+  schedule: Schedule,
+  layout: Layout,
+  network: Network,
+  client: ClientModel,
+  onFetch?: (since: Nanos, until: Nanos, bytes: Bytes) => void,
+): Start {
   const engine = new Engine();
   const pages = new PageCache(0);
   let bytes = 0;
@@ -210,8 +246,11 @@ function idealStart(schedule: Schedule, layout: Layout, network: Network, client
         const at = layout.files[file];
         if (!at) return 0;
         const compressed = (at.end - at.offset[0]!) / at.size;
+        const had = bytes;
         for (const [from, to] of pages.read(file, at.size, offset, length)) bytes += (to - from) * compressed;
-        return Math.max(0, network.rtt + transferNanos(network, bytes) - engine.now);
+        const wait = Math.max(0, network.rtt + transferNanos(network, bytes) - engine.now);
+        if (bytes > had) onFetch?.(engine.now, engine.now + wait, bytes - had);
+        return wait;
       },
       { perAccess: 0, recorded: client.recorded, slowdown: 1 },
       () => {

@@ -1,5 +1,6 @@
 // What the page's charts are drawn from: the report in the shape and size that a browser needs. Paths and names are
 // made printable here, so that nothing in the page has to know of it.
+import { packageName } from '../../analyze/diff/findings.js';
 import { showComm } from '../findings.js';
 import { plain } from '../safe-text.js';
 import type { ImageView, LayerView, ListedFile, Report, TreeNode } from '../types.js';
@@ -104,7 +105,7 @@ function filesOf(
       row === undefined ? -1 : comms.number(plain(showComm(startup!.processes[startup!.files.process[row]!]!.comm))),
     );
     columns.hot.push(covered ? Number(covered.has(i)) : -1);
-    columns.owner.push(file.package === undefined ? -1 : packages.number(plain(file.package)));
+    columns.owner.push(file.package === undefined ? -1 : packages.number(plain(packageName(file.package))));
   }
   return { columns, left: all - taken.length };
 }

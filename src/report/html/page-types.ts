@@ -117,6 +117,14 @@ export interface PageSimulation {
     readonly from: Grid;
     readonly to: Grid;
   };
+  readonly fetched?: {
+    readonly network: string;
+    readonly ways: readonly {
+      readonly id: string;
+      readonly ready: number;
+      readonly curve: readonly (readonly [number, number])[];
+    }[];
+  };
 }
 
 /** A time that is not there: no time is so early. */

@@ -19,6 +19,7 @@ export function pageBody(report: Report): string {
     chart('barcodes', 'Where the hot files lie', findings.layers, missingImage(report)),
     chart('waterfall', 'Startup, file by file', findings.startup, 'No run has accesses with times.'),
     chart('cumulative', 'Bytes needed over time', findings.cumulative, 'No run has accesses with times.'),
+    findings.fetched === undefined ? '' : chart('fetched', 'Bytes fetched over time, simulated', findings.fetched),
     chart('treemap', 'Hot and cold directories', findings.tree, missingImage(report), legend(image !== undefined)),
     chart('heat', 'Inside the big files', findings.heat, 'No file of 256 KiB or more is read.'),
     chart('stability', 'From run to run', findings.stability),
@@ -75,6 +76,7 @@ function verdict(report: Report): string {
   const parts = [
     '<section id="verdict" aria-labelledby="verdict-title"><h2 id="verdict-title">Verdict</h2>',
     `<p class="lead">${markup(report.findings.verdict)}</p>`,
+    tiles(report),
   ];
   if (budgets.length > 0) {
     parts.push(
@@ -92,23 +94,59 @@ function verdict(report: Report): string {
     );
   }
   if (verification) {
+    const checks = verification.checks.length;
+    const kept = verification.ok
+      ? `PASS Verified: only order and compression differ (${checks} checks)`
+      : 'FAIL Not the same image';
     parts.push(
-      table(
-        'Verification',
-        ['', 'check', 'what was compared'],
-        verification.checks.map(({ ok, label, detail, mismatches }) => [
-          ok ? 'PASS' : 'FAIL',
-          label,
-          ok ? detail : `${mismatches.length} mismatches; the first: ${mismatches[0]?.message ?? ''}`,
-        ]),
+      folded(
+        kept,
+        !verification.ok,
+        table(
+          'Verification',
+          ['', 'check', 'what was compared'],
+          verification.checks.map(({ ok, label, detail, mismatches }) => [
+            ok ? 'PASS' : 'FAIL',
+            label,
+            ok ? detail : `${mismatches.length} mismatches; the first: ${mismatches[0]?.message ?? ''}`,
+          ]),
+        ),
       ),
     );
   }
-  parts.push(metrics(report));
+  parts.push(folded('All metrics, by the ids that budgets have', false, metrics(report)));
   if (warnings.length > 0)
     parts.push(`<ul class="warnings">${warnings.map((text) => `<li>${markup(text)}</li>`).join('')}</ul>`);
   parts.push('</section>');
   return parts.join('\n');
+}
+
+/** What is looked at first, in this order, as far as it is known. */
+const TILES = [
+  'startup-time',
+  'startup-files',
+  'startup-bytes',
+  'prefetch-coverage',
+  'prefetch-waste',
+  'simulated-ready-wan',
+  'image-growth',
+];
+
+function tiles({ metrics: list }: Report): string {
+  const shown = TILES.flatMap((id) => list.filter((metric) => metric.id === id));
+  const items = shown.map((metric) => {
+    const change = formatChange(metric);
+    const below = change === undefined ? range(metric) : `${change} since the base`;
+    return `<li><span>${markup(metric.label)}</span><b>${markup(formatValue(metric.value, metric.unit))}</b><small>${markup(below)}</small></li>`;
+  });
+  return `<ul class="tiles">${items.join('')}</ul>`;
+}
+
+/** @param title its first word may be PASS or FAIL */
+function folded(title: string, open: boolean, content: string): string {
+  const [, mark, rest] = /^(PASS |FAIL )?(.*)$/.exec(title)!;
+  const marked = mark === undefined ? '' : `<b class="${mark.trim().toLowerCase()}">${mark.trim()}</b> `;
+  return `<details${open ? ' open' : ''}><summary>${marked}${markup(rest!)}</summary>${content}</details>`;
 }
 
 function metrics({ metrics: list, base }: Report): string {
@@ -128,7 +166,8 @@ function metrics({ metrics: list, base }: Report): string {
 
 function range({ runs, unit }: Metric): string {
   if (!runs || runs.length < 2) return '';
-  return `${formatValue(Math.min(...runs), unit)} … ${formatValue(Math.max(...runs), unit)}`;
+  const [least, most] = [formatValue(Math.min(...runs), unit), formatValue(Math.max(...runs), unit)];
+  return least === most ? 'the same in all runs' : `${least} … ${most}`;
 }
 
 /** Tables of what became of the startup since the base; nothing without one. */
@@ -233,11 +272,14 @@ function method({ method: list, runs }: Report): string {
   ].join('\n');
 }
 
+/** A cell of more letters is broken where need be. */
+const LONG = 30;
+
 /** @param head a leading `>` sets the column to the right */
 function table(caption: string, head: readonly string[], rows: readonly (readonly string[])[]): string {
   const right = head.map((title) => title.startsWith('>'));
   const cell = (tag: string, text: string, i: number): string =>
-    `<${tag}${right[i] ? ' class="n"' : /^(PASS|FAIL|WARN)$/.test(text) ? ` class="${text.toLowerCase()}"` : ''}${tag === 'th' ? ' scope="col"' : ''}>${markup(text)}</${tag.split(' ')[0]}>`;
+    `<${tag}${right[i] ? ' class="n"' : /^(PASS|FAIL|WARN)$/.test(text) ? ` class="${text.toLowerCase()}"` : text.length > LONG ? ' class="long"' : ''}${tag === 'th' ? ' scope="col"' : ''}>${markup(text)}</${tag.split(' ')[0]}>`;
   const titles = head.map((title, i) => cell('th', title.replace(/^>/, ''), i)).join('');
   const lines = rows.map((row) => `<tr>${row.map((text, i) => cell('td', text, i)).join('')}</tr>`);
   return `<div class="wide" tabindex="0" role="region" aria-label="${markup(caption)}"><table><caption>${markup(caption)}</caption><thead><tr>${titles}</tr></thead><tbody>\n${lines.join('\n')}\n</tbody></table></div>`;

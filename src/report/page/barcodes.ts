@@ -7,12 +7,25 @@ import { foldedTable, tableView } from './table.js';
 
 const STRIP = 16;
 const GAP = 22;
+/** Room for labels, px: at most, and for each letter. */
 const LABEL = 190;
+const LETTER = 6.6;
 
 export function drawBarcodes(data: PageData): void {
   const into = place('barcodes');
   const chart = html('div');
-  into.append(chart);
+  into.append(
+    html(
+      'p',
+      { class: 'hint keys' },
+      html('span', {}, html('span', { class: 'key every' }), 'files that every run opens'),
+      html('span', {}, html('span', { class: 'key some' }), 'that some runs open'),
+      html('span', {}, html('span', { class: 'key strip' }), 'not opened'),
+      html('span', {}, html('span', { class: 'key stop' }), 'landmark: what is left of it is prefetched'),
+      'Left to right: the bytes of the layer as they are stored.',
+    ),
+    chart,
+  );
   redrawn(chart, () => {
     chart.replaceChildren(...data.images.map(({ title, layers }) => strips(title, layers, chart.clientWidth)));
   });
@@ -51,10 +64,13 @@ export function drawBarcodes(data: PageData): void {
 
 function strips(title: string, layers: readonly PageLayer[], width: number): HTMLElement {
   const largest = Math.max(1, ...layers.map(({ scale }) => scale));
-  const room = Math.max(80, width - LABEL - 90);
+  const longest = Math.max(1, ...layers.map(({ label }) => label.length));
+  const left = Math.min(LABEL, width / 3, 14 + LETTER * longest);
+  const room = Math.max(80, width - left - 90);
   const root = svg('svg', {
     width,
     height: layers.length * GAP + 4,
+    viewBox: `0 0 ${width} ${layers.length * GAP + 4}`,
     role: 'img',
     'aria-label': `${title}: where in each layer the files lie that a start opens`,
   });
@@ -62,23 +78,28 @@ function strips(title: string, layers: readonly PageLayer[], width: number): HTM
     // Strips are as long as their layers, but a small one still shows its ticks.
     const length = Math.max(24, room * Math.sqrt(layer.scale / largest));
     const group = svg('g', { transform: `translate(0,${i * GAP})` });
-    const clipped = layer.label.length > 30 ? `${layer.label.slice(0, 29)}…` : layer.label;
+    const clipped = fitting(layer.label, left);
     const cell = length / layer.every.length;
     group.append(
       svg('title', {}, `${layer.label}: ${formatBytes(layer.size)}, ${formatCount(layer.hotFiles)} files opened`),
       svg('text', { class: 'label', x: 0, y: 12 }, clipped),
-      svg('rect', { class: 'strip', x: LABEL, y: 0, width: length, height: STRIP }),
-      svg('path', { class: 'some', d: ticks(layer.some, LABEL, cell) }),
-      svg('path', { class: 'every', d: ticks(layer.every, LABEL, cell) }),
+      svg('rect', { class: 'strip', x: left, y: 0, width: length, height: STRIP }),
+      svg('path', { class: 'some', d: ticks(layer.some, left, cell) }),
+      svg('path', { class: 'every', d: ticks(layer.every, left, cell) }),
     );
     if (layer.landmark >= 0) {
-      const x = LABEL + (length * layer.landmark) / Math.max(1, layer.scale);
+      const x = left + (length * layer.landmark) / Math.max(1, layer.scale);
       group.append(svg('path', { class: 'landmark', d: `M${x} -3V${STRIP + 3}` }));
     }
-    group.append(svg('text', { class: 'label size', x: LABEL + length + 6, y: 12 }, formatBytes(layer.size)));
+    group.append(svg('text', { class: 'label size', x: left + length + 6, y: 12 }, formatBytes(layer.size)));
     root.append(group);
   }
   return html('div', {}, html('h3', {}, title), root);
+}
+
+function fitting(label: string, width: number): string {
+  const most = Math.max(3, Math.floor((width - 10) / LETTER));
+  return label.length > most ? `${label.slice(0, most - 1)}…` : label;
 }
 
 /** One path for all cells: as high as they are full, at least a third. */

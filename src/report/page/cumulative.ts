@@ -3,9 +3,11 @@
 import { formatBytes, formatCount, formatNanos } from '../../units.js';
 import type { PageData } from '../html/page-types.js';
 import { html, place, redrawn, svg } from './dom.js';
-import { axisBelow, axisLeft, frame, marker } from './frame.js';
+import { axisBelow, axisLeft, byteTicks, frame, marker, timeTick } from './frame.js';
 import { foldedTable, tableView } from './table.js';
 
+/** Of the ways to start, as in the bars of their times. */
+const WAYS = { top: 22, right: 130, bottom: 40, left: 78 };
 const MARGINS = { top: 22, right: 16, bottom: 40, left: 78 };
 
 export function drawCumulative(data: PageData): void {
@@ -33,8 +35,9 @@ export function drawCumulative(data: PageData): void {
       .scaleLinear()
       .domain([0, Math.max(needed, 1, ...lines.map(([, bytes]) => bytes)) * 1.05])
       .range([size.height, 0]);
-    axisBelow(size, x, (t) => formatNanos(Math.round(t * 1000)), 'time since the workload was started');
-    axisLeft(size, y, (bytes) => formatBytes(Math.round(bytes)), 'bytes, uncompressed');
+    axisBelow(size, x, (t) => timeTick(t * 1000), 'time since the workload was started');
+    const ticks = byteTicks(y.domain()[1]!, size.height / 45);
+    axisLeft(size, y, formatBytes, 'bytes, uncompressed', ticks);
     const path = d3
       .line<readonly [number, number, number]>()
       .x(([t]) => x(t))
@@ -43,11 +46,7 @@ export function drawCumulative(data: PageData): void {
     for (const [text, bytes] of lines) {
       size.plot.append(
         svg('line', { class: 'limit', x1: 0, x2: size.width, y1: y(bytes), y2: y(bytes) }),
-        svg(
-          'text',
-          { class: 'limit', x: size.width, y: y(bytes) - 4, 'text-anchor': 'end' },
-          `${text}: ${formatBytes(bytes)}`,
-        ),
+        svg('text', { class: 'limit', x: 8, y: y(bytes) + 14 }, `${text}: ${formatBytes(bytes)}`),
       );
     }
     size.plot.append(svg('path', { class: 'curve', d: path ?? '' }));
@@ -88,6 +87,64 @@ export function drawCumulative(data: PageData): void {
           { title: 'files opened', number: true, text: (i) => formatCount(steps[i]![2]), value: (i) => steps[i]![2] },
         ],
         steps.length,
+      ).element,
+  );
+}
+
+/** The same of simulated starts: what comes over the line until each is ready. */
+export function drawFetched({ fetched, variants }: NonNullable<PageData['simulation']>): void {
+  if (!fetched) return;
+  const into = place('fetched');
+  const chart = html('div');
+  into.append(chart);
+  const { ways } = fetched;
+  const labelOf = (id: string): string => variants.find((variant) => variant.id === id)?.label ?? id;
+  redrawn(chart, () => {
+    const name = `Bytes fetched over simulated starts on ${fetched.network}; the table below has the numbers`;
+    const size = frame(chart.clientWidth, 260, WAYS, name);
+    const x = d3
+      .scaleLinear()
+      .domain([0, Math.max(1, ...ways.map(({ ready }) => ready))])
+      .range([0, size.width]);
+    const most = Math.max(1, ...ways.map(({ curve }) => curve.at(-1)?.[1] ?? 0));
+    const y = d3
+      .scaleLinear()
+      .domain([0, most * 1.05])
+      .range([size.height, 0]);
+    axisBelow(size, x, timeTick, `time since the pull began, simulated on ${fetched.network}`);
+    axisLeft(size, y, formatBytes, 'bytes fetched, compressed', byteTicks(most * 1.05, size.height / 45));
+    const line = d3
+      .line<readonly [number, number]>()
+      .x(([t]) => x(t))
+      .y(([, bytes]) => y(bytes));
+    let above = Number.POSITIVE_INFINITY;
+    for (const { id, ready, curve } of [...ways].sort(
+      (a, b) => (b.curve.at(-1)?.[1] ?? 0) - (a.curve.at(-1)?.[1] ?? 0),
+    )) {
+      const bytes = curve.at(-1)?.[1] ?? 0;
+      const own = y(bytes) + 4;
+      // Labels of curves that end close to each other stand below each other.
+      above = above === Number.POSITIVE_INFINITY ? own : Math.max(own, above + 14);
+      size.plot.append(
+        svg('path', { class: `line ${id}`, d: line(curve) ?? '' }),
+        svg('circle', { class: `way ${id}`, r: 4.5, cx: x(ready), cy: y(bytes) }),
+        svg('text', { class: 'label halo', x: x(ready) + 9, y: above }, labelOf(id)),
+      );
+    }
+    chart.replaceChildren(size.root);
+  });
+  const rows = ways.flatMap(({ id, curve }) => curve.map(([t, bytes]) => ({ way: labelOf(id), t, bytes })));
+  foldedTable(
+    into,
+    () =>
+      tableView(
+        `Bytes fetched over simulated starts on ${fetched.network}`,
+        [
+          { title: 'way', text: (i) => rows[i]!.way },
+          { title: 'time', number: true, text: (i) => formatNanos(rows[i]!.t), value: (i) => rows[i]!.t },
+          { title: 'fetched', number: true, text: (i) => formatBytes(rows[i]!.bytes), value: (i) => rows[i]!.bytes },
+        ],
+        rows.length,
       ).element,
   );
 }

@@ -45,7 +45,7 @@ interface D3Treemap {
   (node: unknown): void;
   size(size: readonly [number, number]): this;
   paddingInner(pixels: number): this;
-  paddingOuter(pixels: number): this;
+  paddingOuter(pixels: number | ((node: D3Node<unknown>) => number)): this;
   paddingTop(pixels: number | ((node: D3Node<unknown>) => number)): this;
   round(round: boolean): this;
 }

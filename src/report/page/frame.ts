@@ -1,4 +1,5 @@
 // A chart's frame: an SVG of the width that there is, with margins and axes whose ticks carry units.
+import { formatNanos } from '../../units.js';
 import { svg } from './dom.js';
 
 export interface Frame {
@@ -34,16 +35,12 @@ export function axisBelow(
   scale: D3Scale,
   format: (value: number) => string,
   name: string,
+  values?: readonly number[],
 ): void {
   const group = svg('g', { class: 'axis', transform: `translate(0,${height})` });
   plot.append(group);
-  d3.select(group).call(
-    d3
-      .axisBottom(scale)
-      .ticks(Math.max(2, Math.floor(width / 110)))
-      .tickFormat(format)
-      .tickSizeOuter(0),
-  );
+  const axis = d3.axisBottom(scale).tickFormat(format).tickSizeOuter(0);
+  d3.select(group).call(values ? axis.tickValues(values) : axis.ticks(Math.max(2, Math.floor(width / 110))));
   group.append(svg('text', { class: 'name', x: width, y: 34, 'text-anchor': 'end' }, name));
 }
 
@@ -52,17 +49,25 @@ export function axisLeft(
   scale: D3Scale,
   format: (value: number) => string,
   name: string,
+  values?: readonly number[],
 ): void {
   const group = svg('g', { class: 'axis' });
   plot.append(group);
-  d3.select(group).call(
-    d3
-      .axisLeft(scale)
-      .ticks(Math.max(2, Math.floor(height / 45)))
-      .tickFormat(format)
-      .tickSizeOuter(0),
-  );
+  const axis = d3.axisLeft(scale).tickFormat(format).tickSizeOuter(0);
+  d3.select(group).call(values ? axis.tickValues(values) : axis.ticks(Math.max(2, Math.floor(height / 45))));
   group.append(svg('text', { class: 'name', x: 4, y: -6, 'text-anchor': 'start' }, name));
+}
+
+/** A few round numbers of bytes, as people count them: powers of two. */
+export function byteTicks(most: number, count: number): number[] {
+  let step = 2 ** Math.ceil(Math.log2(Math.max(1, most / count)));
+  if (most / step < 2) step /= 2;
+  return Array.from({ length: Math.floor(most / step) + 1 }, (_, i) => i * step);
+}
+
+/** A moment on an axis. @param nanos */
+export function timeTick(nanos: number): string {
+  return nanos === 0 ? '0' : formatNanos(Math.round(nanos));
 }
 
 /** A vertical line with its meaning. */

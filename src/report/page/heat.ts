@@ -18,6 +18,7 @@ export function drawHeat(data: PageData): void {
     const root = svg('svg', {
       width,
       height: data.heat.length * ROW,
+      viewBox: `0 0 ${width} ${data.heat.length * ROW}`,
       role: 'img',
       'aria-label': 'Parts of big files that are read',
     });
@@ -57,7 +58,7 @@ export function drawHeat(data: PageData): void {
       tableView(
         'Big files and what of them is read',
         [
-          { title: 'path', text: (i) => data.heat[i]!.path },
+          { title: 'path', long: true, text: (i) => data.heat[i]!.path },
           {
             title: 'size',
             number: true,

@@ -2,7 +2,7 @@
 import { formatBytes, formatCount } from '../../units.js';
 import type { PageData } from '../html/page-types.js';
 import { drawBarcodes } from './barcodes.js';
-import { drawCumulative } from './cumulative.js';
+import { drawCumulative, drawFetched } from './cumulative.js';
 import { html, place } from './dom.js';
 import { type Files, unpackFiles } from './files.js';
 import { drawHeat } from './heat.js';
@@ -26,7 +26,7 @@ function drawFiles(data: PageData, files: Files): void {
     tableView(
       'Files that a start opens',
       [
-        { title: 'path', text: (i) => files.path[i]! },
+        { title: 'path', long: true, text: (i) => files.path[i]! },
         { title: 'read', number: true, text: (i) => formatBytes(read[i]!), value: (i) => read[i]! },
         { title: 'size', number: true, text: (i) => formatBytes(size[i]!), value: (i) => size[i]! },
         { title: 'runs', number: true, text: (i) => `${runs[i]}/${data.runs}`, value: (i) => runs[i]! },
@@ -63,10 +63,10 @@ function drawPrefetch(data: PageData): void {
       tableView(
         'Read, but not prefetched',
         [
-          { title: 'path', text: (i) => missing[i]![0] },
+          { title: 'path', long: true, text: (i) => missing[i]![0] },
           { title: 'layer', number: true, text: (i) => String(missing[i]![1]), value: (i) => missing[i]![1] },
           { title: 'read', number: true, text: (i) => formatBytes(missing[i]![2]), value: (i) => missing[i]![2] },
-          { title: 'because', text: (i) => missing[i]![3] },
+          { title: 'because', long: true, text: (i) => missing[i]![3] },
         ],
         missing.map((_, i) => i),
       ).element,
@@ -77,7 +77,7 @@ function drawPrefetch(data: PageData): void {
       tableView(
         'Prefetched, but not read',
         [
-          { title: 'path', text: (i) => unused[i]![0] },
+          { title: 'path', long: true, text: (i) => unused[i]![0] },
           { title: 'layer', number: true, text: (i) => String(unused[i]![1]), value: (i) => unused[i]![1] },
           { title: 'size', number: true, text: (i) => formatBytes(unused[i]![2]), value: (i) => unused[i]![2] },
         ],
@@ -92,7 +92,7 @@ function drawMisses({ misses }: PageData): void {
     tableView(
       'Directories in which names were asked for that do not exist',
       [
-        { title: 'directory', text: (i) => misses[i]![0] },
+        { title: 'directory', long: true, text: (i) => misses[i]![0] },
         {
           title: 'look-ups, all runs',
           number: true,
@@ -123,6 +123,7 @@ async function main(): Promise<void> {
   const has = (id: string): boolean => document.getElementById(id) !== null;
   if (has('waterfall')) drawWaterfall(data, files);
   if (has('cumulative')) drawCumulative(data);
+  if (has('fetched') && data.simulation) drawFetched(data.simulation);
   if (has('barcodes')) drawBarcodes(data);
   if (has('treemap')) drawTreemap(data);
   if (has('heat')) drawHeat(data);

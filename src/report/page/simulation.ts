@@ -18,14 +18,14 @@ export function drawSimulation(simulation: Simulation): void {
   if (plane) {
     const chart = html('div');
     into.append(html('h3', {}, 'How many times sooner, by bandwidth and round-trip time (simulated)'), chart);
-    redrawn(chart, () => chart.replaceChildren(contours(plane, Math.min(700, chart.clientWidth))));
+    redrawn(chart, () => chart.replaceChildren(...contours(simulation, plane, Math.min(760, chart.clientWidth))));
   }
   const rows = simulation.networks.flatMap(({ name }) =>
     simulation.variants.flatMap(({ label, on }) =>
       on.filter(({ network }) => network === name).map((result) => ({ label, result })),
     ),
   );
-  foldedTable(into, () => {
+  const starts = () => {
     const of = (row: number) => rows[row]!.result;
     return tableView(
       'Simulated starts, medians over runs',
@@ -59,7 +59,8 @@ export function drawSimulation(simulation: Simulation): void {
       ],
       rows.length,
     ).element;
-  });
+  };
+  foldedTable(into, starts, 'Table: starts');
   if (plane) {
     const points = plane.bytesPerSecond.flatMap((rate, i) => plane.rtts.map((rtt, k) => ({ rate, rtt, i, k })));
     foldedTable(
@@ -95,6 +96,7 @@ export function drawSimulation(simulation: Simulation): void {
           ],
           points.length,
         ).element,
+      'Table: by bandwidth and round-trip time',
     );
   }
 }
@@ -150,13 +152,20 @@ function ways({ variants }: Simulation, network: Simulation['networks'][number],
   );
 }
 
-/** Lines of equal speed-up over bandwidth and round-trip time, both on logarithmic scales. */
-function contours(plane: NonNullable<Simulation['plane']>, width: number): SVGSVGElement {
+/**
+ * Bands of equal speed-up over bandwidth and round-trip time, both on logarithmic scales, the networks in it as points.
+ * @returns a legend, and the chart
+ */
+function contours(
+  { networks }: Simulation,
+  plane: NonNullable<Simulation['plane']>,
+  width: number,
+): [HTMLElement, SVGSVGElement] {
   const { bytesPerSecond, rtts, from, to } = plane;
   const size = frame(
     width,
     320,
-    { top: 24, right: 20, bottom: 40, left: 76 },
+    { top: 24, right: 48, bottom: 40, left: 76 },
     'Speed-up over bandwidth and round-trip time; the table below has the numbers',
   );
   const [columns, lines] = [bytesPerSecond.length, rtts.length];
@@ -182,7 +191,7 @@ function contours(plane: NonNullable<Simulation['plane']>, width: number): SVGSV
     .contours()
     .size([columns, lines])
     .thresholds([least, ...thresholds])(values);
-  for (const [n, { value, coordinates }] of all.entries()) {
+  for (const [n, { coordinates }] of all.entries()) {
     const d = coordinates
       .flat()
       .map(
@@ -196,29 +205,38 @@ function contours(plane: NonNullable<Simulation['plane']>, width: number): SVGSV
             .join('L')}Z`,
       )
       .join('');
-    size.plot.append(
-      svg('path', { class: `t${Math.min(6, Math.round((6 * n) / Math.max(1, all.length - 1)))} contour`, d }),
-    );
-    const ring = coordinates[0]?.[0];
-    const middle = ring?.[Math.floor(ring.length / 3)];
-    if (n > 0 && middle) {
-      const [px, py] = at(middle);
-      size.plot.append(
-        svg(
-          'text',
-          { class: 'value halo', x: Math.min(size.width - 24, px + 4), y: Math.max(12, py - 4) },
-          `${value}×`,
-        ),
-      );
-    }
+    size.plot.append(svg('path', { class: `${shade(n, all.length)} contour`, d }));
   }
-  axisBelow(size, x, (rate) => (isOne(rate * 8) ? bits(rate) : ''), 'bandwidth');
-  axisLeft(size, y, (rtt) => (isOne(rtt) ? formatNanos(rtt) : ''), 'round-trip time');
-  return size.root;
+  for (const { name, bytesPerSecond: rate, rtt } of networks) {
+    const within = rate !== undefined && rate >= bytesPerSecond[0]! && rate <= bytesPerSecond.at(-1)!;
+    if (!within || rtt < rtts[0]! || rtt > rtts.at(-1)!) continue;
+    const left = x(rate) > size.width - 60;
+    size.plot.append(
+      svg('circle', { class: 'spot', r: 4, cx: x(rate), cy: y(rtt) }),
+      svg(
+        'text',
+        { class: 'label halo', x: x(rate) + (left ? -9 : 9), y: y(rtt) + 4, 'text-anchor': left ? 'end' : 'start' },
+        name,
+      ),
+    );
+  }
+  axisBelow(
+    size,
+    x,
+    bits,
+    'bandwidth',
+    bytesPerSecond.filter((_, i) => width > 500 || i % 2 === 0),
+  );
+  axisLeft(size, y, formatNanos, 'round-trip time', rtts);
+  const borders = [least, ...thresholds, most];
+  const keys = all.map((_, n) => {
+    const [low, high] = [borders[n]!, borders[n + 1]!].map(trim);
+    return html('span', {}, html('span', { class: `key ${shade(n, all.length)}` }), `${low}–${high}×`);
+  });
+  return [html('p', { class: 'hint keys' }, ...keys), size.root];
 }
 
-/** Of the many ticks of a logarithmic axis those that are 1, 2 or 5 times a power of ten have room. */
-function isOne(value: number): boolean {
-  const lead = value / 10 ** Math.floor(Math.log10(value) + 1e-9);
-  return [1, 2, 5].some((n) => Math.abs(lead - n) < 0.01);
+/** Of so many bands the n-th's: the faster, the darker. */
+function shade(n: number, of: number): string {
+  return `t${Math.min(6, Math.round((6 * (n + 1)) / of))}`;
 }

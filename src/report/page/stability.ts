@@ -51,14 +51,14 @@ export function drawStability(data: PageData): void {
       tableView(
         'Files that some runs open and others do not',
         [
-          { title: 'path', text: (i) => sometimes[i]![0] },
+          { title: 'path', long: true, text: (i) => sometimes[i]![0] },
           {
             title: 'runs',
             text: (i) => sometimes[i]![1].replaceAll('1', '●').replaceAll('0', '○'),
             value: (i) => sometimes[i]![1].replaceAll('0', '').length,
           },
           { title: 'read', number: true, text: (i) => formatBytes(sometimes[i]![2]), value: (i) => sometimes[i]![2] },
-          { title: 'what became of it', text: (i) => sometimes[i]![3] },
+          { title: 'what became of it', long: true, text: (i) => sometimes[i]![3] },
         ],
         Array.from({ length: sometimes.length }, (_, i) => i),
       ).element,
@@ -105,6 +105,7 @@ function matrix(values: readonly (readonly number[])[], numbers: readonly number
   const root = svg('svg', {
     width: side,
     height: side,
+    viewBox: `0 0 ${side} ${side}`,
     role: 'img',
     'aria-label': 'Jaccard index of each pair of runs',
   });

@@ -6,12 +6,14 @@ export interface TableColumn {
   readonly title: string;
   /** Numbers to the right. */
   readonly number?: boolean;
+  /** Paths and sentences: broken anywhere, but not narrower than is readable. */
+  readonly long?: boolean;
   readonly text: (row: number) => string;
   /** What it is sorted by; absent: the text. */
   readonly value?: (row: number) => number | string;
 }
 
-const PAGE = 50;
+const PAGE = 25;
 
 /**
  * @param rows how many there are, or which
@@ -87,7 +89,9 @@ export function tableView(
         html(
           'tr',
           {},
-          ...columns.map(({ text, number }) => html('td', { class: number ? 'n' : undefined }, text(row))),
+          ...columns.map(({ text, number, long }) =>
+            html('td', { class: number ? 'n' : long ? 'long' : undefined }, text(row)),
+          ),
         ),
       ),
     );
@@ -112,8 +116,8 @@ export function tableView(
 }
 
 /** Folded below its chart; made when it is opened for the first time, or printed. */
-export function foldedTable(into: HTMLElement, make: () => HTMLElement): void {
-  const details = html('details', { class: 'data' }, html('summary', {}, 'Table'));
+export function foldedTable(into: HTMLElement, make: () => HTMLElement, title = 'Table'): void {
+  const details = html('details', { class: 'data' }, html('summary', {}, title));
   let made = false;
   details.addEventListener('toggle', () => {
     if (made) return;

@@ -55,7 +55,7 @@ export function drawTreemap(data: PageData): void {
     return tableView(
       'Directories and what of them a start opens',
       [
-        { title: 'directory', text: (row) => rows[row]!.path },
+        { title: 'directory', long: true, text: (row) => rows[row]!.path },
         { title: 'files', number: true, text: (row) => formatCount(of(row).files), value: (row) => of(row).files },
         { title: 'size', number: true, text: (row) => formatBytes(of(row).size), value: (row) => of(row).size },
         { title: 'every run', number: true, text: (row) => formatBytes(of(row).every), value: (row) => of(row).every },
@@ -83,7 +83,10 @@ function cold({ size, every, some }: PageTree): number {
   return size - every - some;
 }
 
-/** Two levels below the node that is looked at. */
+/** How deep directories are shown within each other, and how high one must be to have its name above them. */
+const DEPTH = 5;
+const ROOM = 36;
+
 function picture(root: PageTree, width: number, open: (node: PageTree) => void): SVGSVGElement {
   const cut = (node: PageTree, depth: number): PageTree => {
     const { children, ...rest } = node;
@@ -96,26 +99,30 @@ function picture(root: PageTree, width: number, open: (node: PageTree) => void):
   };
   index(root, '');
   const tree = d3
-    .hierarchy(cut(root, 2))
+    .hierarchy(cut(root, DEPTH))
     .sum(({ children, size }) => (children ? 0 : size))
     .sort((a, b) => (b.value ?? 0) - (a.value ?? 0));
   d3
     .treemap()
     .size([width, HEIGHT])
     .paddingInner(1)
-    .paddingTop((node) => (node.depth === 1 && node.children ? 18 : 0))
+    // Before the top's, which it would set, too.
+    .paddingOuter((node) => (node.depth > 0 && node.children ? 1 : 0))
+    .paddingTop((node) => (node.depth > 0 && node.children && node.y1 - node.y0 > ROOM ? 17 : 0))
     .round(true)(tree);
   const picture = svg('svg', {
     width,
     height: HEIGHT,
+    viewBox: `0 0 ${width} ${HEIGHT}`,
     role: 'group',
     'aria-label': `Directories of ${root.name} by size`,
   });
   const pathOf = (node: D3Node<PageTree>): string => (node.parent ? `${pathOf(node.parent)}\n${node.data.name}` : '');
+  // Parents come before their children, which are drawn over them.
   for (const node of tree.descendants()) {
     if (node.depth === 0) continue;
     const [w, h] = [node.x1 - node.x0, node.y1 - node.y0];
-    if (w < 1 || h < 1) continue;
+    if (w < 2 || h < 2) continue;
     const { name, size, every, some, files } = node.data;
     const original = originals.get(pathOf(node));
     const can = original?.children !== undefined && original.size > 0;

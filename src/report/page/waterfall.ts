@@ -4,6 +4,7 @@ import { formatBytes, formatCount, formatNanos } from '../../units.js';
 import type { PageData } from '../html/page-types.js';
 import { choice, css, html, place, redrawn, whenColours } from './dom.js';
 import { type Files, isTimed } from './files.js';
+import { timeTick } from './frame.js';
 import { foldedTable, tableView } from './table.js';
 
 const ROW = 18;
@@ -30,8 +31,9 @@ export function drawWaterfall(data: PageData, files: Files): void {
   const order = Array.from({ length: files.length }, (_, i) => i)
     .filter((i) => isTimed(data, i))
     .sort((a, b) => data.files.first[a]! - data.files.first[b]! || a - b);
-  const start = Math.min(0, data.files.first[order[0] ?? 0] ?? 0);
-  const end = Math.max(data.end, data.ready, start + 1);
+  const end = Math.max(data.end, data.ready, 1);
+  // What prepares the start (the user's name is looked up …) is before 0; it shall not take the room of the start itself.
+  const start = Math.max(Math.min(0, data.files.first[order[0] ?? 0] ?? 0), -0.04 * end);
   const wanted = { text: '', layer: '', comm: '', runs: '', group: 'file' };
   let rows: Row[] = [];
   let [from, to] = [start, end];
@@ -69,7 +71,7 @@ export function drawWaterfall(data: PageData, files: Files): void {
         text: (i) => formatNanos(data.files.last[i]! * 1000),
         value: (i) => data.files.last[i]!,
       },
-      { title: 'path', text: (i) => files.path[i]! },
+      { title: 'path', long: true, text: (i) => files.path[i]! },
       { title: 'read', number: true, text: (i) => formatBytes(data.files.read[i]!), value: (i) => data.files.read[i]! },
       { title: 'process', text: (i) => data.comms[data.files.comm[i]!] ?? '' },
       {
@@ -166,11 +168,13 @@ export function drawWaterfall(data: PageData, files: Files): void {
     return context;
   };
   const labels = (): number => Math.min(420, Math.round(into.clientWidth * 0.38));
-  const scaleNow = (): D3Scale =>
+  const scaleOf = (a: number, b: number): D3Scale =>
     d3
       .scaleLinear()
-      .domain([from, to])
+      .domain([a, b])
       .range([labels(), into.clientWidth - 8]);
+  const scaleNow = (): D3Scale => scaleOf(from, to);
+  const whole = (): D3Scale => scaleOf(start, end);
 
   // Measuring text is what costs most of a frame: each label is fitted once for a width.
   let fittedFor = 0;
@@ -183,7 +187,7 @@ export function drawWaterfall(data: PageData, files: Files): void {
     head.textAlign = 'center';
     for (const tick of x.ticks(Math.max(2, Math.floor((width - labels()) / 120)))) {
       head.fillRect(x(tick), AXIS - 4, 1, 4);
-      head.fillText(formatNanos(Math.round(tick * 1000)), Math.min(width - 24, x(tick)), AXIS - 8);
+      head.fillText(timeTick(tick * 1000), Math.min(width - 24, x(tick)), AXIS - 8);
     }
     if (data.ready < from || data.ready > to) return;
     head.fillStyle = colours.mark;
@@ -231,21 +235,19 @@ export function drawWaterfall(data: PageData, files: Files): void {
   const drawOverview = (): void => {
     const pen = sized(overview, OVERVIEW);
     const width = into.clientWidth;
-    const x = d3.scaleLinear().domain([start, end]).range([0, width]);
+    const x = whole();
     const each = OVERVIEW / Math.max(1, rows.length);
     const skip = Math.max(1, Math.floor(rows.length / (OVERVIEW * 12)));
     for (let i = 0; i < rows.length; i += skip) {
       const row = rows[i]!;
       pen.fillStyle = colourOf(row.layer);
-      pen.fillRect(
-        x(row.first),
-        i * each,
-        Math.max(1.5, Math.min(x(row.last) - x(row.first), width)),
-        Math.max(1, each * 0.8),
-      );
+      const left = Math.max(labels(), x(row.first));
+      pen.fillRect(left, i * each, Math.max(1.5, Math.min(x(row.last) - left, width)), Math.max(1, each * 0.8));
     }
     pen.fillStyle = colours.mark;
     if (data.ready >= 0) pen.fillRect(x(data.ready), 0, 1.5, OVERVIEW);
+    pen.fillStyle = colours.faint;
+    pen.fillText(fitted(pen, 'all of it; drag to choose a time', labels() - 10), 2, 14);
     pen.strokeStyle = colours.ink;
     pen.strokeRect(x(from) + 0.5, 0.5, Math.max(2, x(to) - x(from) - 1), OVERVIEW - 1);
   };
@@ -318,7 +320,7 @@ export function drawWaterfall(data: PageData, files: Files): void {
   });
   let drag = Number.NaN;
   const timeAt = (event: PointerEvent): number =>
-    start + ((end - start) * (event.clientX - overview.getBoundingClientRect().left)) / into.clientWidth;
+    Math.max(start, Math.min(end, whole().invert(event.clientX - overview.getBoundingClientRect().left)));
   overview.addEventListener('pointerdown', (event) => {
     drag = timeAt(event);
     overview.setPointerCapture(event.pointerId);
@@ -384,6 +386,15 @@ export function drawWaterfall(data: PageData, files: Files): void {
       button('−', 'zoom out', () => about(2)),
       button('all', 'show all of the time', () => zoom(start, end)),
       counted,
+    ),
+    html(
+      'p',
+      { class: 'hint keys' },
+      ...layers
+        .filter((l) => l >= 0)
+        .slice(0, COLOURS)
+        .map((l) => html('span', {}, html('span', { class: `key l${l % COLOURS}` }), `layer ${layerText(l)}`)),
+      'Bar: from the first access to the end of the last; the darker, the more is read. Line: ready.',
     ),
     overview,
     axis,

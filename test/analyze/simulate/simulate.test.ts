@@ -5,7 +5,7 @@ import { type Network, parseNetwork } from '../../../src/analyze/model/network.j
 import { crossoverOf } from '../../../src/analyze/simulate/forecast.js';
 import { PageCache } from '../../../src/analyze/simulate/page-cache.js';
 import { scheduleOf } from '../../../src/analyze/simulate/schedule.js';
-import { startOf } from '../../../src/analyze/simulate/simulate.js';
+import { fetchesOf, startOf } from '../../../src/analyze/simulate/simulate.js';
 import { KIB, MIB } from '../../../src/units.js';
 import { client, layout, replay } from './runs.js';
 
@@ -69,6 +69,28 @@ test('the line: a prefetch takes its bytes, what follows waits', () => {
   const schedule = scheduleOf(replay([0, 0, 'read', 0, 0, 10, 0]), 0);
   const { ready } = startOf(schedule, layout([9_000_000, 1], 1), 'lazy', rate(1e6), client());
   assert.ok(Math.abs(ready / 1e9 - 9) < 0.1, `${ready}`);
+});
+
+test('the curve of what has come ends with all that came before ready, and never falls', () => {
+  const schedule = scheduleOf(
+    replay([0, 0, 'read', 0, 0, 10, 0], [5 * MS, 0, 'read', 1, 0, 10, 0], [2000 * MS, 0, 'open', 2]),
+    2001 * MS,
+  );
+  for (const way of ['lazy', 'full', 'ideal'] as const) {
+    const image = layout([900_000, 300_000, 1], 1);
+    const { ready, bytes } = startOf(schedule, image, way, rate(1e6), client());
+    const fetched = fetchesOf(schedule, image, way, rate(1e6), client());
+    assert.equal(fetched.ready, Math.round(ready), way);
+    assert.deepEqual(fetched.curve.at(-1), [Math.round(ready), Math.round(bytes)], way);
+    assert.deepEqual(fetched.curve[0], [0, 0], way);
+    for (const [i, [t, come]] of fetched.curve.entries())
+      if (i > 0) assert.ok(t >= fetched.curve[i - 1]![0] && come >= fetched.curve[i - 1]![1], way);
+    // A megabyte a second is what the line carries, less what it stood still.
+    const steepest = Math.max(
+      ...fetched.curve.slice(1).map(([t, come], i) => (come - fetched.curve[i]![1]) / (t - fetched.curve[i]![0])),
+    );
+    assert.ok(steepest < 1.02e6 / 1e9, `${way}: ${steepest}`);
+  }
 });
 
 test('the client waits ten seconds, then what is needed is fetched a second time', () => {
