@@ -98,6 +98,32 @@ END`,
   },
 };
 
+/**
+ * A Python application packed into one archive, as zipapp, PEX and Bazel do: 150 MB, 40 packages of 125 modules, stored.
+ * A start imports 25 modules of each of four packages, two per cent of the archive.
+ */
+const ZIPAPP: ImageRecipe = {
+  name: 'zipapp',
+  packages: ['python3'],
+  app: `mkdir app; chroot . python3 - <<'END'
+import random, zipfile
+random.seed(4)
+words = [''.join(random.choices('abcdefghijklmnopqrstuvwxyz', k=random.randint(3, 9))) for _ in range(4000)]
+def module(at):
+    return f'TEXT = "{" ".join(random.choices(words, k=4400))}"\\nAT = {at}\\n'
+with zipfile.ZipFile('/app/app.pyz', 'w', zipfile.ZIP_STORED) as archive:
+    def add(name, text):
+        archive.writestr(zipfile.ZipInfo(name, (2024, 1, 1, 0, 0, 0)), text)
+    for package in range(40):
+        add(f'part{package}/__init__.py', '')
+        for at in range(125):
+            add(f'part{package}/module{at}.py', module(at))
+    wanted = [f'part{package}.module{at}' for package in (3, 11, 24, 36) for at in range(50, 75)]
+    add('__main__.py', ''.join(f'import {name}\\n' for name in wanted) + 'print("ready", flush=True)\\n')
+END`,
+  config: { Cmd: ['python3', '/app/app.pyz'] },
+};
+
 /** The lab's own nginx, on a port that a machine's other servers do not have. */
 const NGINX_HERE: ImageRecipe = { ...NGINX, app: NGINX.app.replace('127.0.0.1:8080', `127.0.0.1:${PORT.nginx}`) };
 
@@ -120,6 +146,12 @@ export const WORKLOADS: readonly Workload[] = [
     recipe: JAVA,
     ready: { kind: 'line', text: 'ready' },
     about: 'ant on OpenJDK 17: a class library of one big file',
+    extra: true,
+  },
+  {
+    recipe: ZIPAPP,
+    ready: { kind: 'line', text: 'ready' },
+    about: 'a Python application in one archive of 150 MB',
     extra: true,
   },
 ];
