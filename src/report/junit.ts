@@ -45,11 +45,13 @@ function caseLines(suite: string, { name, failure, output }: Case): string[] {
 }
 
 /** A budget that only warns passes, and says so. */
-function budgetCase({ id, level, ok, expected, found, detail }: BudgetResult): Case {
+function budgetCase({ id, limit, level, ok, expected, found, detail }: BudgetResult): Case {
+  // A budget may have several limits, and cases of one name would be taken for one.
+  const name = limit === undefined ? id : `${id} ${limit}`;
   const message = `${found}, expected ${expected}`;
-  if (ok) return { name: id };
-  if (level === 'warn') return { name: id, output: `warning: ${message}${detail ? ` (${detail})` : ''}` };
-  return { name: id, failure: { message, text: detail ?? message } };
+  if (ok) return { name, output: message };
+  if (level === 'warn') return { name, output: `warning: ${message}${detail ? ` (${detail})` : ''}` };
+  return { name, failure: { message, text: detail ?? message } };
 }
 
 function verifyCases({ verification }: Report): Case[] {

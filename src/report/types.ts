@@ -36,6 +36,8 @@ export interface BudgetResult {
   /** What a failure means: `error` fails the command, `warn` does not. */
   readonly level: 'error' | 'warn';
   readonly ok: boolean;
+  /** Which of the budget's limits: `max`, `maxIncrease` …; absent: not said. */
+  readonly limit?: string;
   /** `≤ 60.0 MiB`. */
   readonly expected: string;
   /** `38.2 MiB`. */

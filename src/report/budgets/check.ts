@@ -3,7 +3,7 @@ import { compareRuns } from '../../analyze/diff/index.js';
 import { HotlayerError } from '../../errors.js';
 import { formatBytes, formatCount, formatNanos, formatShare } from '../../units.js';
 import { knownMetric, type MetricUnit } from './metric.js';
-import type { Aggregate, Budget, Level, Limit } from './types.js';
+import type { Aggregate, Budget, Level, Limit, LimitKind } from './types.js';
 
 /** A report's metric, as far as budgets look at it. */
 export interface CheckedMetric {
@@ -20,6 +20,7 @@ export interface BudgetResult {
   readonly id: string;
   readonly level: Level;
   readonly ok: boolean;
+  readonly limit: LimitKind;
   /** `≤ 60.0 MiB`, `≤ 34.6 MiB (base 33.0 MiB + 5 %)`. */
   readonly expected: string;
   readonly found: string;
@@ -64,7 +65,15 @@ export function checkBudgets(
 /** A gate that cannot see does not open. */
 function absent({ id, level }: Budget, limit: Limit): BudgetResult {
   const { unit, needs } = knownMetric(id)!;
-  return { id, level, ok: false, expected: amountOf(limit, unit), found: 'not known', detail: `it needs ${needs}` };
+  return {
+    id,
+    level,
+    ok: false,
+    limit: limit.kind,
+    expected: amountOf(limit, unit),
+    found: 'not known',
+    detail: `it needs ${needs}`,
+  };
 }
 
 /** Nothing to compare with yet, and that was allowed. */
@@ -75,6 +84,7 @@ function unheld(metric: CheckedMetric, { id, aggregate }: Budget, limit: Limit):
     id,
     level: 'warn',
     ok: false,
+    limit: limit.kind,
     expected: amountOf(limit, unit),
     found,
     detail: 'not held: there is no base yet',
@@ -85,7 +95,7 @@ function checkLimit(metric: CheckedMetric, budget: Budget, limit: Limit): Budget
   const { id, level, aggregate, alpha } = budget;
   const { unit, better, base } = metric;
   const value = aggregated(metric, aggregate, better);
-  const head = { id, level, found: formatValue(value, unit) };
+  const head = { id, level, limit: limit.kind, found: formatValue(value, unit) };
   const values = allValues(metric, aggregate);
   if (!isChange(limit)) {
     const border = 'value' in limit.amount ? limit.amount.value : Number.NaN;

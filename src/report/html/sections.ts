@@ -279,7 +279,7 @@ const LONG = 30;
 function table(caption: string, head: readonly string[], rows: readonly (readonly string[])[]): string {
   const right = head.map((title) => title.startsWith('>'));
   const cell = (tag: string, text: string, i: number): string =>
-    `<${tag}${right[i] ? ' class="n"' : /^(PASS|FAIL|WARN)$/.test(text) ? ` class="${text.toLowerCase()}"` : text.length > LONG ? ' class="long"' : ''}${tag === 'th' ? ' scope="col"' : ''}>${markup(text)}</${tag.split(' ')[0]}>`;
+    `<${tag}${right[i] ? ' class="n"' : /^(PASS|FAIL|WARN)$/.test(text) ? ` class="${text.toLowerCase()}"` : ` class="${text.length > LONG ? 'long' : 'short'}"`}${tag === 'th' ? ' scope="col"' : ''}>${markup(text)}</${tag.split(' ')[0]}>`;
   const titles = head.map((title, i) => cell('th', title.replace(/^>/, ''), i)).join('');
   const lines = rows.map((row) => `<tr>${row.map((text, i) => cell('td', text, i)).join('')}</tr>`);
   return `<div class="wide" tabindex="0" role="region" aria-label="${markup(caption)}"><table><caption>${markup(caption)}</caption><thead><tr>${titles}</tr></thead><tbody>\n${lines.join('\n')}\n</tbody></table></div>`;

@@ -26,7 +26,7 @@ dl div{display:flex;gap:8px;min-width:0}dt{color:var(--faint);flex:none}dd{margi
 table{border-collapse:collapse;font-size:13.5px}
 caption{text-align:left;color:var(--faint);font-size:13px;padding-bottom:2px}
 th,td{text-align:left;padding:3px 14px 3px 0;border-bottom:1px solid var(--line);vertical-align:top}
-td.long{overflow-wrap:anywhere;min-width:min(30ch,60vw)}
+td.short{white-space:nowrap}td.long{overflow-wrap:anywhere;min-width:min(30ch,60vw)}
 th{font-weight:600;white-space:nowrap}th button{font:inherit;font-weight:600;border:0;padding:0;background:none;color:inherit}
 th[aria-sort=ascending] button::after{content:" ▲"}th[aria-sort=descending] button::after{content:" ▼"}
 .n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
