@@ -7,16 +7,15 @@ import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync,
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { chromium } from 'playwright-core';
 import { formatValue } from '../src/report/format-metric.js';
 import type { Report } from '../src/report/types.js';
 import { makeTempDir } from '../src/temp.js';
 import { formatBytes, formatNanos } from '../src/units.js';
+import { CHROMIUM, hasBrowser, launchBrowser } from '../test/support/browser.js';
 import { labImage } from '../test/support/lab/images.js';
 import { untilFlag, WORKLOADS } from './startup/images.js';
 import { describeHotlayer, describeMachine, machineLine, markdownTable, ROOT } from './support/report.js';
 
-const CHROMIUM = '/usr/bin/chromium';
 const RUNS = 5;
 /** What is kept of a run; the rest is larger, and can be made. */
 const KEPT = ['report.html', 'report.md', 'junit.xml'];
@@ -200,11 +199,11 @@ function index(made: ReadonlyMap<string, Report>): string {
 /** The top of a report, light and dark, as README shows it. */
 async function pictures(): Promise<void> {
   const file = join(values.out, 'node/report.html');
-  if (!existsSync(file) || !existsSync(CHROMIUM)) {
+  if (!existsSync(file) || !hasBrowser()) {
     say(`no pictures: ${existsSync(file) ? CHROMIUM : file} is not there`);
     return;
   }
-  const browser = await chromium.launch({ executablePath: CHROMIUM, args: ['--no-sandbox', '--disable-gpu'] });
+  const browser = await launchBrowser();
   try {
     for (const colorScheme of ['light', 'dark'] as const) {
       const page = await browser.newPage({ viewport: { width: 1180, height: 1130 }, colorScheme });

@@ -1,36 +1,25 @@
 // The page in a real browser: it draws, filters, says nothing to the console and asks nothing of the network; and it
 // keeps its pace with 20 000 rows.
 import assert from 'node:assert/strict';
-import { existsSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { availableParallelism, loadavg } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { type Browser, chromium, type Page } from 'playwright-core';
 import { MAX_HTML, renderHtml } from '../../src/report/html/html.js';
 import { assembleReport } from '../../src/report/report.js';
 import type { Report } from '../../src/report/types.js';
 import { makeTempDir } from '../../src/temp.js';
+import { type Browser, CHROMIUM, hasBrowser, launchBrowser, type Page } from '../support/browser.js';
 import { notHere } from '../support/tools.js';
 import { hostileReport } from './fixture.js';
 import { largeProfile } from './large.js';
 
-const CHROMIUM = '/usr/bin/chromium';
-const skip = notHere(existsSync(CHROMIUM) ? [] : [CHROMIUM]);
-const FLAGS = [
-  '--headless',
-  '--no-sandbox',
-  '--disable-gpu',
-  '--disable-quic',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-];
+const skip = notHere(hasBrowser() ? [] : [CHROMIUM]);
 
 const temp = makeTempDir(undefined, 'hotlayer-page');
 let browser: Browser;
 before(async () => {
-  if (!skip) browser = await chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
+  if (!skip) browser = await launchBrowser();
 });
 after(async () => {
   await browser?.close();
