@@ -10,11 +10,13 @@ import { type Bytes, MIB } from '../units.js';
 import { HotOrder, LayerIndex, type PlanEntry } from './layer-order.js';
 import { ImageSizes } from './model/compressed-sizes.js';
 import { costPolicy } from './model/cost-policy.js';
+import type { Reader } from './model/exact-cuts.js';
 import type { Network } from './model/network.js';
 import { workloadPolicy } from './model/workload-policy.js';
 import { planPackages } from './packages/plan-packages.js';
 import { type Candidate, type Policy, touchedFiles } from './policy.js';
 import { rankFiles } from './rank.js';
+import { startOrder } from './start-order.js';
 import { type LayerPlan, PLAN_SCHEMA, type Plan, type Profile, type RankedFile, type Ranking } from './types.js';
 import { poolWorkloads, rankWorkloads, type WeighedWorkload } from './workloads.js';
 
@@ -44,6 +46,8 @@ export interface PlanInput {
   readonly chunkSize?: Bytes | undefined;
   /** Where the workload had other file systems mounted; a path below one of them is not of the image. */
   readonly mounts?: readonly string[] | undefined;
+  /** Absent: the stargz snapshotter's clients alone. */
+  readonly reader?: Reader | undefined;
 }
 
 export interface Missed {
@@ -70,6 +74,8 @@ export interface PlanOptions {
   readonly minimizeWorst?: boolean | undefined;
   readonly chunkSize?: Bytes | undefined;
   readonly mounts?: readonly string[] | undefined;
+  /** Who will read the image; absent: the stargz snapshotter. */
+  readonly reader?: Reader | undefined;
 }
 
 /** The plan for an image whose layers have been read. */
@@ -82,7 +88,7 @@ export function planImage(spooled: SpooledImage, options: PlanOptions = {}): Pla
   const { chunkSize = DEFAULT_CHUNK_SIZE } = options;
   const sizes = options.sizes ?? new ImageSizes(spooled);
   const sizeOf = ({ layer, entry }: Candidate) => sizes.look(layer, entry);
-  const costs = { sizeOf, chunkSize, profile, networks, maxPrefetch };
+  const costs = { sizeOf, chunkSize, profile, networks, maxPrefetch, reader: options.reader };
   const policy =
     options.policy ?? (several ? workloadPolicy({ ...costs, workloads: several, minimizeWorst }) : costPolicy(costs));
   const plan = planLayers({
@@ -140,13 +146,27 @@ export function planLayers(input: PlanInput): Plan {
     if (place && boundaries.length > 0) chunks[place.layer]!.set(place.path, boundaries);
   }
   missed.push(...choice.cut);
+  const chunkSize = input.chunkSize ?? DEFAULT_CHUNK_SIZE;
+  const start =
+    input.profile && input.reader !== undefined && input.reader !== 'stargz'
+      ? startOrder(
+          input.profile,
+          (path) => {
+            const place = byRank.get(path);
+            if (!place) return undefined;
+            const { layer, path: entry, size } = place;
+            return { layer, path: entry, size, cuts: chunks[layer]!.get(entry) ?? [] };
+          },
+          chunkSize,
+        )
+      : [];
 
   return {
     schemaVersion: PLAN_SCHEMA,
     tool: TOOL,
     image: { reference: input.image.reference, digest: input.image.digest },
     complete: input.profile?.complete ?? true,
-    chunkSize: input.chunkSize ?? DEFAULT_CHUNK_SIZE,
+    chunkSize,
     layers: layers.map(({ digest, diffId }, index): LayerPlan => {
       const hot = orders[index]!.entries();
       return {
@@ -162,6 +182,7 @@ export function planLayers(input: PlanInput): Plan {
     missed,
     ...(choice.behind ? { behind: choice.behind } : undefined),
     ...(choice.model ? { model: choice.model } : undefined),
+    ...(start.length > 0 ? { start } : undefined),
   };
 }
 

@@ -266,8 +266,13 @@ const model: Schema = object(
       minimum: 0,
       description: 'part of the time by which a better plan could be faster, at most',
     },
+    exact: object({
+      boundaries: natural("of chunks, for hotlayer's own reader"),
+      bytes: natural('compressed, that it fetches of the files'),
+      nanos: list(natural('on each network'), 'in the order of the networks'),
+    }),
   },
-  ['workloads'],
+  ['workloads', 'exact'],
 );
 
 export const planSchema: Schema = {
@@ -285,8 +290,12 @@ export const planSchema: Schema = {
       missed: list(object({ path: text, reason: text }), 'paths that could not be placed, or were left out, and why'),
       behind: list(object({ path: text, because: text }), 'hot files that are cheaper behind the landmark'),
       model,
+      start: list(
+        object({ layer: natural('index'), path: text, at: list(natural('offset of a chunk in the file')) }),
+        "chunks that hotlayer's own reader fetches while the container starts, first needed first",
+      ),
       packages: list(packageUse, 'what is prefetched, by package, the most first'),
     },
-    ['behind', 'model', 'packages'],
+    ['behind', 'model', 'start', 'packages'],
   ),
 };

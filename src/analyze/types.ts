@@ -206,6 +206,15 @@ export interface LayerPlan {
   readonly chunks?: Readonly<Record<string, readonly number[]>>;
 }
 
+/** Chunks of one file, in the order in which a start first needs them. */
+export interface StartStep {
+  readonly layer: number;
+  /** Name of the entry in the layer, cleaned. */
+  readonly path: string;
+  /** Where the chunks begin, offsets in the file. */
+  readonly at: readonly Bytes[];
+}
+
 /** What a common plan costs one of its workloads. */
 export interface WorkloadRegret {
   readonly name: string;
@@ -240,6 +249,14 @@ export interface PlanModel {
   readonly gap: number;
   /** Of a plan for several workloads: what it costs each of them. */
   readonly workloads?: readonly WorkloadRegret[];
+  /** Of a plan that hotlayer's own reader is to be served by, which fetches hot chunks and nothing else. */
+  readonly exact?: {
+    /** Chunk boundaries that are there for it. */
+    readonly boundaries: number;
+    /** Compressed bytes that it fetches of the files; their time on each network, in the order of `networks`. */
+    readonly bytes: Bytes;
+    readonly nanos: readonly Nanos[];
+  };
 }
 
 export interface Plan {
@@ -255,6 +272,8 @@ export interface Plan {
   /** Hot files that stay behind the landmark because they are cheaper there. Absent: nothing was weighed. */
   readonly behind?: readonly { readonly path: string; readonly because: string }[];
   readonly model?: PlanModel;
+  /** What hotlayer's own reader fetches while the container starts, first needed first. Absent: not for that reader. */
+  readonly start?: readonly StartStep[];
   /** What is prefetched, by package, the most first; absent: nothing is, or nobody looked. */
   readonly packages?: readonly PackageUse[];
 }

@@ -12,7 +12,8 @@ export function lazyOptionsOf(context: CommandContext, flags: LazyFlags): LazyOp
     ...(flags.backgroundFetch && { backgroundFetch: true }),
     ...(flags.platform ? { platform: flags.platform } : {}),
     patienceMs: flags.fetchTimeout / 1e6,
-    registry,
+    // What loads faster: a container waits for it.
+    registry: { ...registry, light: true },
     signal,
     onNote: (line) => out.note(line),
     onWarning: (line) => out.warn(line),

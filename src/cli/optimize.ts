@@ -2,6 +2,7 @@
 // of the workload made now, or prioritizes nothing.
 import { type Command, Option } from 'commander';
 import { ImageSizes } from '../analyze/model/compressed-sizes.js';
+import { READERS, type Reader } from '../analyze/model/exact-cuts.js';
 import type { Network } from '../analyze/model/network.js';
 import { planImage } from '../analyze/plan.js';
 import { checkPlace, readPlan } from '../analyze/saved.js';
@@ -46,6 +47,7 @@ import { writeProgress } from './write-progress.js';
 
 export interface RewriteFlags {
   network?: Network[];
+  reader: Reader;
   maxPrefetch?: number;
   chunkSize: number;
   codec: CodecName;
@@ -116,6 +118,14 @@ export function addOptimize(program: Command, register: Register): void {
 /** How an image is planned and written; the same for `optimize` and `autorun`. */
 export function addRewriteOptions(command: Command): void {
   command
+    .addOption(
+      flag(
+        '--reader <reader>',
+        'who will read it lazily: the stargz snapshotter, hotlayer run (chunks end where reading does, and the image says what a start needs), or both',
+      )
+        .choices([...READERS])
+        .default('stargz'),
+    )
     .addOption(networkOption('where the image will be pulled'))
     .addOption(
       flag(
@@ -312,6 +322,7 @@ async function choosePlan(
     networks: flags.network,
     maxPrefetch: flags.maxPrefetch,
     chunkSize: flags.chunkSize,
+    reader: flags.reader,
   });
   if (profile) {
     const foretold = forecast(spooled, plan, profile, { networks: flags.network, sizes });

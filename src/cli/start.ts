@@ -1,8 +1,12 @@
 // What bin/hotlayer.js loads. A container's process takes longest to come up, so it is started before anything else is
 // loaded; all that is known then is the first word.
 if (process.argv[2] === 'run' && !process.argv.some((word) => word === '--help' || word === '-h')) {
-  const { startEarly } = await import('../container/early-session.js');
+  const [{ startEarly }, { expectBriefWork }] = await Promise.all([
+    import('../container/early-session.js'),
+    import('../container/brief.js'),
+  ]);
   startEarly();
+  expectBriefWork();
 }
 await import('./main.js');
 

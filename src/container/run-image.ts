@@ -38,7 +38,7 @@ export async function openForReading(reference: string, options: LazyOptions): P
   try {
     const hot = options.hot?.();
     hot?.catch(() => {});
-    const image = await openLazyImage(reference, { ...options, cache });
+    const image = await openLazyImage(reference, { ...options, cache, useStart: options.hot === undefined });
     const { connections, patienceMs, stallMs, offline, onWarning } = options;
     const service = new ChunkService(image.layers, {
       ...(connections !== undefined && { connections }),
@@ -66,7 +66,10 @@ export async function openForReading(reference: string, options: LazyOptions): P
       async fetchAhead() {
         if (offline) return;
         const files = await hot;
-        await service.prefetch(files ? wishesFor(files, image.layers) : wishesOfLandmarks(image.layers));
+        // Everything was here already, as far as one sees without a look: nothing is to hold up the start.
+        if (image.start?.idle) await new Promise((resolve) => setTimeout(resolve, LATER_MS).unref());
+        if (image.start && !files) await service.prefetchStart(image.start);
+        else await service.prefetch(files ? wishesFor(files, image.layers) : wishesOfLandmarks(image.layers));
         if (options.backgroundFetch) service.fetchRest();
       },
       close: closeOnce,
@@ -77,6 +80,9 @@ export async function openForReading(reference: string, options: LazyOptions): P
     throw error;
   }
 }
+
+/** How long after a start that found all of its layers in the cache it is seen to that all that it needs is there, ms. */
+const LATER_MS = 500;
 
 /** A file system around the image's own, which sees what it is asked: for traces. */
 export interface Observer {
@@ -112,7 +118,10 @@ export async function runImage(reference: string, options: RunImageOptions): Pro
     const spec: SessionSpec = {
       ...specOf(options, taken.inherited),
       fs: observer ? observer.fs(image.fs, taken.own) : { module: lazyFsModule, args: { layers: image.fs } },
-      ...(options.precision === 'exact' && { maxReadahead: 0, readdirplus: false }),
+      ...(options.precision === 'exact'
+        ? { maxReadahead: 0, readdirplus: false }
+        : // What is fetched ahead is what is needed, to the page: the kernel must not ask for what lies around it.
+          image.start && !image.start.idle && { maxReadahead: 0 }),
       process: options.process(image.config),
       ...(config?.StopSignal ? { stopSignal: config.StopSignal } : {}),
     };

@@ -123,7 +123,7 @@ class Session {
       cwd: '/',
       // A session of its own: the terminal's Ctrl-C reaches this process only.
       detached: true,
-      env: { ...process.env, PATH: toolPath() },
+      env: { ...withoutAuthorities(process.env), PATH: toolPath() },
       stdio: ['ignore', 'pipe', 'pipe', 'ipc', ...fds],
       serialization: 'advanced',
     });
@@ -292,6 +292,11 @@ function sessionCommand(tools: Tools, dir: string, userNamespace: boolean, prelo
       ...(preload === undefined ? [] : [preload]),
     ],
   ];
+}
+
+/** Node reads the authorities that this names when it starts, a millisecond for every four; a session speaks to nobody. */
+function withoutAuthorities({ NODE_EXTRA_CA_CERTS: _, ...env }: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return env;
 }
 
 /** CAP_SYS_ADMIN, bit 21 (capability.h): root in a container usually lacks it. */

@@ -4,6 +4,7 @@ import { closeSync, readdirSync, readFileSync } from 'node:fs';
 import { HotlayerError } from '../errors.js';
 import { prepareThread } from '../fuse/index.js';
 import type { Link } from '../rootfs/types.js';
+import { expectBriefWork } from './brief.js';
 import { type ParentMessage, type SessionMessage, type StartMessage, toPlain } from './messages.js';
 
 const O_CLOEXEC = 0o2000000;
@@ -37,6 +38,7 @@ async function finish(message: SessionMessage): Promise<never> {
 }
 
 closeForeign();
+expectBriefWork();
 // What takes long first, and at the same time: the thread that will serve the file system, and what conducts a session.
 const preload = process.argv[2];
 prepareThread(preload);

@@ -2,7 +2,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type { Nanos } from '../units.js';
-import { waitForHttp } from './http-probe.js';
 import { isListening } from './listening.js';
 import { lineMatcher, type Output } from './output.js';
 import { formatReadyRule } from './ready.js';
@@ -152,11 +151,17 @@ function watchIdle(nanos: Nanos, activity: Int32Array): Watch {
 
 function watchHttp(url: string): Watch {
   const abort = new AbortController();
+  // Only where it is asked for: HTTP and TLS take long to load.
+  const loaded = import('./http-probe.js');
+  loaded.catch(() => {});
   return {
+    prepared: loaded.then(() => {}),
     start(_startedAt, fire) {
-      void waitForHttp(url, abort.signal).then((ready) => {
-        if (ready) fire();
-      });
+      void loaded
+        .then(({ waitForHttp }) => waitForHttp(url, abort.signal))
+        .then((ready) => {
+          if (ready) fire();
+        });
     },
     stop: () => abort.abort(),
   };

@@ -30,6 +30,11 @@ export interface Files {
    * wants the rest of a broken stream asks for it. `signal` breaks it off.
    */
   range(path: string, start: number, length: number, signal?: AbortSignal): AsyncIterable<Buffer>;
+  /**
+   * Several pieces, ascending and disjoint, one after the other, as `range`. Absent: there is no better way than one by
+   * one (`piecesOf`).
+   */
+  pieces?(path: string, pieces: Pieces, signal?: AbortSignal): AsyncIterable<Buffer>;
   /** The file's absolute path on this machine, when it is a file of its own. */
   pathOf(path: string): Promise<string | undefined>;
   /** The bytes of a manifest or index, where these are kept apart from blobs (registries). Absent: they are blobs. */
@@ -40,6 +45,20 @@ export interface Files {
   referrers?(subject: Digest): Promise<readonly ListedReferrer[]>;
   /** Idempotent. */
   close(): Promise<void>;
+}
+
+/** Of a file, ascending and disjoint. */
+export type Pieces = readonly (readonly [offset: number, length: number])[];
+
+/** The bytes of several pieces of a file one after the other, in the best way that there is; tried once. */
+export async function* piecesOf(
+  files: Pick<Files, 'range' | 'pieces'>,
+  path: string,
+  pieces: Pieces,
+  signal?: AbortSignal,
+): AsyncGenerator<Buffer> {
+  if (files.pieces) yield* files.pieces(path, pieces, signal);
+  else for (const [start, length] of pieces) yield* files.range(path, start, length, signal);
 }
 
 const READ_BYTES = 256 * KIB;

@@ -2,7 +2,7 @@
 import { withContext } from '../errors.js';
 import { readDockerArchive } from './docker-archive.js';
 import { parseConfig, parseManifest, serialize } from './documents.js';
-import { collect, type Files } from './files.js';
+import { collect, type Files, type Pieces, piecesOf } from './files.js';
 import { blobPath, readConfig, readLayoutIndex, readManifestBytes } from './layout.js';
 import { kindOf, layerAt, nameIn, type OpenImageOptions, openFiles } from './open.js';
 import { parsePlatform } from './platform.js';
@@ -32,6 +32,8 @@ export interface ImageSource extends AsyncDisposable {
    * @throws what reading the place throws; of registries RegistryError
    */
   range(layer: number, start: number, length: number, signal?: AbortSignal): AsyncIterable<Buffer>;
+  /** Several pieces of a layer's blob, ascending and disjoint, one after the other; as `range`. */
+  pieces(layer: number, pieces: Pieces, signal?: AbortSignal): AsyncIterable<Buffer>;
   /** For reading it whole, verified. Looks at the blob's size and first bytes. */
   layer(index: number): Promise<Layer>;
   /** Idempotent. */
@@ -105,6 +107,9 @@ export function sourceFrom(reference: string, documents: ImageDocuments, options
     async *range(layer, start, length, signal) {
       yield* (await open()).range(layerPaths[layer]!, start, length, signal);
     },
+    async *pieces(layer, pieces, signal) {
+      yield* piecesOf(await open(), layerPaths[layer]!, pieces, signal);
+    },
     async layer(index) {
       return layerAt(await open(), manifest, await config, index, layerPaths[index]!);
     },
@@ -153,6 +158,7 @@ function makeSource(files: Files, reference: string, read: Read): ImageSource {
       return { descriptor, manifest: read.bytes.manifest, config: await read.bytes.config() };
     },
     range: (layer, start, length, signal) => files.range(layerPaths[layer]!, start, length, signal),
+    pieces: (layer, pieces, signal) => piecesOf(files, layerPaths[layer]!, pieces, signal),
     layer: async (index) => layerAt(files, manifest, await config, index, layerPaths[index]!),
     close,
     [Symbol.asyncDispose]: close,

@@ -11,7 +11,6 @@ import { parseReference, type Reference, takenAs } from './reference.js';
 import { makeLimit } from './registry/limit.js';
 import type { RegistryFilesOptions } from './registry/source.js';
 import { selectManifest, type Wanted } from './select.js';
-import { openTar } from './tar-files.js';
 import type { Descriptor, Image, ImageConfig, Layer, Manifest, Platform } from './types.js';
 import { verified, wrongSize } from './verify.js';
 
@@ -62,8 +61,10 @@ export async function openFiles(reference: Reference, text: string, options: Ope
       );
     case 'oci':
       return openDirectory(reference.path);
-    default:
+    default: {
+      const { openTar } = await import('./tar-files.js');
       return openTar(reference.path, options.tempParent);
+    }
   }
 }
 

@@ -25,10 +25,12 @@ export interface RewrittenImage {
  * The image with other layers, one for each it has. Annotations, history and members that hotlayer does not know stay
  * as they are; Docker's media types become OCI's (Docker's descriptors have no annotations, and the TOC digest needs one).
  * Same input, same bytes.
+ * @param annotations of the manifest: those that are undefined are taken away
  */
 export function withLayers(
   image: Pick<Image, 'manifest' | 'config' | 'descriptor' | 'platform'>,
   layers: readonly NewLayer[],
+  annotations: Readonly<Record<string, string | undefined>> = {},
 ): RewrittenImage {
   if (layers.length !== image.manifest.layers.length) {
     throw new HotlayerError(
@@ -42,7 +44,7 @@ export function withLayers(
   };
   const configBytes = serialize(config);
   const manifest: Manifest = {
-    ...image.manifest,
+    ...withAnnotations(image.manifest, annotations),
     mediaType: MEDIA.manifest,
     config: moved(image.manifest.config, configBytes),
     layers: layers.map(({ descriptor }) => ({ ...descriptor, mediaType: toOciMediaType(descriptor.mediaType) })),
@@ -53,6 +55,17 @@ export function withLayers(
     manifestBytes,
   );
   return { manifest, config, manifestBytes, configBytes, descriptor };
+}
+
+/** Unchanged, member order included, when there is nothing to change. */
+function withAnnotations(manifest: Manifest, changes: Readonly<Record<string, string | undefined>>): Manifest {
+  const { annotations: old = {}, ...rest } = manifest;
+  const changed = Object.entries(changes).filter(([key, value]) => old[key] !== value);
+  if (changed.length === 0) return manifest;
+  const kept = Object.entries(old).filter(([key]) => !Object.hasOwn(changes, key));
+  const added = Object.entries(changes).filter((one): one is [string, string] => one[1] !== undefined);
+  const annotations = Object.fromEntries([...kept, ...added]);
+  return Object.keys(annotations).length === 0 ? rest : { ...manifest, annotations };
 }
 
 /** A descriptor for new bytes. What held for the old ones only goes: `data` is a copy of them, `urls` lead to them. */

@@ -9,6 +9,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import {
   closeSync,
+  existsSync,
   mkdirSync,
   openSync,
   readdirSync,
@@ -153,6 +154,11 @@ export class Cache {
       removed += one.bytes;
     }
     return removed;
+  }
+
+  /** Whether anything is kept of the lazily read layer with this TOC. */
+  hasLayer(tocDigest: Digest): boolean {
+    return existsSync(join(this.#root, 'layers', tocDigest.slice('sha256:'.length), LAYER_FILES.index));
   }
 
   /** Bytes on disk of all layers. */

@@ -6,9 +6,11 @@ import { decodeChunk } from '../stargz/reader.js';
 import { formatBytes, KIB, MIB } from '../units.js';
 import { ByteQueue } from './byte-queue.js';
 import { type ChunkTable, memberEnd, memberStart } from './chunk-table.js';
-import { memberRangeEnd, planRuns, type Run, rangeOf, type Wish } from './fetch-plan.js';
+import { chunksWithin, memberRangeEnd, planRuns, type Run, rangeOf, type Wish } from './fetch-plan.js';
 import type { LazyLayer } from './lazy-layer.js';
 import type { ReaderMessage, ServiceMessage } from './messages.js';
+import type { StartFetch } from './start-fetch.js';
+import { MAX_PIECES, type StartGroup, startGroups } from './start-map.js';
 
 export interface ServiceOptions {
   /** Requests at the same time. Default 6; prefetch and background leave some of them to what processes wait for. */
@@ -42,13 +44,22 @@ interface Wanted {
   wrong: number;
 }
 
+/** Runs of one layer, ascending, that one request fetches. */
+interface Batch {
+  readonly layer: number;
+  readonly runs: readonly Pick<Run, 'first' | 'end'>[];
+  /** The answer, when somebody has asked already. */
+  readonly bytes?: AsyncIterable<Buffer>;
+}
+
 const IDLE = 0;
 const QUEUED = 1;
 const FETCHING = 2;
 
 /** Unasked-for bytes that are fetched when that saves a request, and the size of a request. */
 const DEMAND = { gap: 64 * KIB, piece: 4 * MIB };
-const GAP = 32 * KIB;
+/** Batches to come among which neighbours are looked for when requests grow. */
+const LOOKAHEAD = 12;
 const FIRST_PIECE = 256 * KIB;
 const LAST_PIECE = 4 * MIB;
 /** Bytes that are wrong once may have been damaged on the way; twice, they are stored so. */
@@ -67,8 +78,9 @@ export class ChunkService {
   readonly #states: (Uint8Array | undefined)[];
   readonly #wanted = new Map<string, Wanted>();
   #urgent: [layer: number, chunk: number][] = [];
-  /** Runs to come, in order; cut into requests when their turn comes. */
-  #prefetch: Run[] = [];
+  /** What is to come, in order. */
+  #prefetch: Batch[] = [];
+  /** Cut into requests when its turn comes. */
   #background: Run[] = [];
   readonly #active: Record<Urgency, number> = { demand: 0, prefetch: 0, background: 0 };
   readonly #aborts = new Set<AbortController>();
@@ -105,8 +117,40 @@ export class ChunkService {
   /** Fetches these in order, after what processes wait for. @returns settles when nothing of it is left to do */
   prefetch(wishes: Iterable<Wish>): Promise<void> {
     if (this.#options.offline) return Promise.resolve();
-    const limits = { gap: GAP, piece: FIRST_PIECE };
-    this.#prefetch.push(...planRuns(this.#tables(), wishes, (l, c) => this.#isHere(l, c), limits));
+    const tables = this.#tables();
+    const missing = function* (this: ChunkService) {
+      for (const wish of wishes) if (tables[wish[0]] && !this.#isHere(...wish)) yield wish;
+    }.call(this);
+    for (const group of startGroups(tables, missing)) this.#prefetch.push(this.#batchOf(group));
+    return this.#prefetching();
+  }
+
+  /**
+   * The same with what was asked for before the tables were there.
+   * @throws HL_ERR_STARGZ when its pieces are not of whole members
+   */
+  prefetchStart(start: StartFetch): Promise<void> {
+    for (const { group, bytes } of start.take()) {
+      const batch = this.#batchOf(group);
+      this.#prefetch.push(bytes ? { ...batch, bytes } : batch);
+    }
+    return this.#prefetching();
+  }
+
+  #batchOf({ layer, pieces }: StartGroup): Batch {
+    const { table, name } = this.#layers[layer]!;
+    return {
+      layer,
+      runs: pieces.map(([offset, length]) => {
+        const run = chunksWithin(table, offset, length);
+        if (run) return run;
+        const what = `${length} bytes at ${offset}, which a start is said to need`;
+        throw new HotlayerError('HL_ERR_STARGZ', `${name}: ${what}, are not whole members`);
+      }),
+    };
+  }
+
+  #prefetching(): Promise<void> {
     const done = new Promise<void>((resolve) => this.#prefetchDone.push(resolve));
     this.#pump();
     return done;
@@ -188,19 +232,20 @@ export class ChunkService {
     while (this.#active.demand + this.#active.prefetch + this.#active.background < connections) {
       const run = this.#nextDemand();
       if (!run) break;
-      this.#start(run, 'demand');
+      this.#start({ layer: run.layer, runs: [run] }, 'demand');
     }
-    while (this.#active.prefetch < Math.min(3, connections)) {
-      const run = this.#nextPiece(this.#prefetch, GAP);
-      if (!run) break;
-      this.#start(run, 'prefetch');
+    // Two are left to those who wait.
+    while (this.#active.prefetch < Math.max(1, connections - 2)) {
+      const batch = this.#nextBatch();
+      if (!batch) break;
+      this.#start(batch, 'prefetch');
     }
     if (this.#prefetch.length === 0 && this.#active.prefetch === 0) this.#settlePrefetch();
     const busy = this.#active.demand + this.#active.prefetch + this.#prefetch.length > 0;
     while (!busy && this.#active.background < 2) {
       const run = this.#nextPiece(this.#background, LAST_PIECE);
       if (!run) break;
-      this.#start(run, 'background');
+      this.#start({ layer: run.layer, runs: [run] }, 'background');
     }
   }
 
@@ -217,6 +262,54 @@ export class ChunkService {
     const run = planRuns(tables, wishes, has, DEMAND).find(({ first, end }) => first <= chunk && chunk < end)!;
     this.#urgent = this.#urgent.filter(([other, one]) => other !== layer || one < run.first || one >= run.end);
     return run;
+  }
+
+  /** The next request's worth of what is prefetched: a batch, or several of a layer when requests may be larger. */
+  #nextBatch(): Batch | undefined {
+    for (let batch = this.#prefetch.shift(); batch; batch = this.#prefetch.shift()) {
+      // It is under way: what comes is taken, whatever it is.
+      if (batch.bytes) return batch;
+      const { layer } = batch;
+      const { table } = this.#layers[layer]!;
+      const sizeOf = (runs: Batch['runs']) => runs.reduce((sum, r) => sum + rangeOf(table, r.first, r.end).length, 0);
+      let runs = this.#missing(layer, batch.runs);
+      if (runs.length === 0) continue;
+      let size = sizeOf(runs);
+      for (let i = 0; i < Math.min(LOOKAHEAD, this.#prefetch.length); i++) {
+        const other = this.#prefetch[i]!;
+        if (other.layer !== layer || other.bytes) continue;
+        const more = this.#missing(layer, other.runs);
+        const joined = size + sizeOf(more);
+        if (joined > this.#piece || runs.length + more.length > MAX_PIECES) break;
+        this.#prefetch.splice(i--, 1);
+        runs = [...runs, ...more].sort((a, b) => a.first - b.first);
+        size = joined;
+      }
+      return { layer, runs };
+    }
+    return undefined;
+  }
+
+  /** Of runs of whole members those parts that are neither here nor being fetched. */
+  #missing(layer: number, runs: Batch['runs']): { first: number; end: number }[] {
+    const { table } = this.#layers[layer]!;
+    const states = this.#statesOf(layer);
+    const out: { first: number; end: number }[] = [];
+    for (const run of runs) {
+      for (let first = run.first; first < run.end; ) {
+        const end = memberEnd(table, first);
+        let wanted = false;
+        for (let chunk = first; chunk < end; chunk++)
+          wanted ||= states[chunk] !== FETCHING && !this.#isHere(layer, chunk);
+        if (wanted) {
+          const last = out.at(-1);
+          if (last?.end === first) last.end = end;
+          else out.push({ first, end });
+        }
+        first = end;
+      }
+    }
+    return out;
   }
 
   /** The next request's worth of a queue: its first runs as long as they are neighbours and small. */
@@ -251,52 +344,66 @@ export class ChunkService {
     return undefined;
   }
 
-  #start(run: Run, urgency: Urgency): void {
-    const states = this.#statesOf(run.layer);
-    for (let chunk = run.first; chunk < run.end; chunk++) states[chunk] = FETCHING;
+  #start(batch: Batch, urgency: Urgency): void {
+    const states = this.#statesOf(batch.layer);
+    for (const run of batch.runs) for (let chunk = run.first; chunk < run.end; chunk++) states[chunk] = FETCHING;
     this.#active[urgency] += 1;
-    void this.#fetch(run, urgency).finally(() => {
+    void this.#fetch(batch, urgency).finally(() => {
       this.#active[urgency] -= 1;
       this.#pump();
     });
   }
 
-  async #fetch(run: Run, urgency: Urgency): Promise<void> {
-    const { layer, first, end } = run;
+  async #fetch(batch: Batch, urgency: Urgency): Promise<void> {
+    const { layer, runs } = batch;
     const lazy = this.#layers[layer]!;
     const { table } = lazy;
     const states = this.#statesOf(layer);
-    const { offset, length } = rangeOf(table, first, end);
+    const pieces = runs.map(({ first, end }): [number, number] => {
+      const { offset, length } = rangeOf(table, first, end);
+      return [offset, length];
+    });
+    const total = pieces.reduce((sum, [, length]) => sum + length, 0);
     const abort = new AbortController();
     this.#aborts.add(abort);
     const { stallMs = 15_000 } = this.#options;
     const stalled = () => abort.abort(new Error(`no byte for ${stallMs / 1000} s`));
     let timer = setTimeout(stalled, stallMs);
     const queue = new ByteQueue();
-    /** Where in the blob the queue begins. */
-    let at = offset;
-    let next = first;
+    /** The run whose bytes are expected, where in the blob the queue begins, and the chunk that is expected. */
+    let at = 0;
+    let place = pieces[0]![0];
+    let next = runs[0]!.first;
+    let received = 0;
     this.#counts.requests += 1;
     const begin = performance.now();
     let firstByte = 0;
     let slice = begin;
     try {
-      for await (const bytes of lazy.range(offset, length, abort.signal)) {
+      for await (const bytes of batch.bytes ?? lazy.pieces(pieces, abort.signal)) {
         clearTimeout(timer);
         timer = setTimeout(stalled, stallMs);
         firstByte ||= performance.now();
         this.#counts.bytes += bytes.length;
+        received += bytes.length;
         queue.push(bytes);
-        while (next < end) {
+        while (at < runs.length) {
           const to = memberEnd(table, next);
           const until = memberRangeEnd(table, to - 1);
-          if (at + queue.length < until) break;
+          if (place + queue.length < until) break;
           const start = table.chunks[next]!.offset;
-          queue.drop(start - at);
+          queue.drop(start - place);
           this.#take(layer, next, to, queue.peek(until - start));
           queue.drop(until - start);
-          at = until;
+          place = until;
           next = to;
+          if (next >= runs[at]!.end) {
+            at += 1;
+            if (at < runs.length) {
+              place = pieces[at]![0];
+              next = runs[at]!.first;
+            }
+          }
           if (performance.now() - slice > SLICE_MS) {
             await new Promise((resolve) => setImmediate(resolve));
             slice = performance.now();
@@ -304,25 +411,30 @@ export class ChunkService {
         }
         if (this.#closed) return;
       }
-      if (next < end) {
-        const found = `${at + queue.length - offset} of ${length} bytes at offset ${offset}`;
+      if (at < runs.length) {
+        const found = `${received} of ${total} bytes from offset ${pieces[0]![0]} on`;
         throw new HotlayerError('HL_ERR_STARGZ', `${lazy.name}: the blob ends early: found ${found}`);
       }
       this.#failures = 0;
       // A request that was under way for less time than it took to be answered leaves the line empty: ask for more.
       const now = performance.now();
-      if (length >= this.#piece / 2 && now - firstByte < firstByte - begin)
+      if (!batch.bytes && total >= this.#piece / 3 && now - firstByte < firstByte - begin)
         this.#piece = Math.min(LAST_PIECE, this.#piece * 2);
     } catch (error) {
+      const rest = runs.slice(at).map((run, i) => (i === 0 ? { first: next, end: run.end } : run));
       if (!this.#closed)
-        this.#broken({ layer, first: next, end }, urgency, abort.signal.aborted ? abort.signal.reason : error);
+        this.#broken({ layer, runs: rest }, urgency, abort.signal.aborted ? abort.signal.reason : error);
     } finally {
       clearTimeout(timer);
       this.#aborts.delete(abort);
-      for (let chunk = first; chunk < end; chunk++) if (states[chunk] === FETCHING) states[chunk] = IDLE;
-      // Wanted while it was under way, and not among what came.
-      for (let chunk = first; chunk < end && !this.#closed; chunk++)
-        if (states[chunk] === IDLE && this.#wanted.has(`${layer}/${chunk}`)) this.#queue(layer, chunk);
+      for (const { first, end } of runs) {
+        for (let chunk = first; chunk < end; chunk++) {
+          if (states[chunk] === FETCHING) states[chunk] = IDLE;
+          // Wanted while it was under way, and not among what came.
+          if (states[chunk] === IDLE && !this.#closed && this.#wanted.has(`${layer}/${chunk}`))
+            this.#queue(layer, chunk);
+        }
+      }
     }
   }
 
@@ -422,7 +534,7 @@ export class ChunkService {
   }
 
   /** A request failed before its end. */
-  #broken(rest: Run, urgency: Urgency, error: unknown): void {
+  #broken(rest: Batch, urgency: Urgency, error: unknown): void {
     const lazy = this.#layers[rest.layer]!;
     const transient = !isHotlayerError(error) || (error as { transient?: boolean }).transient === true;
     const message = error instanceof Error ? error.message : String(error);
@@ -430,7 +542,7 @@ export class ChunkService {
     const now = performance.now();
     const states = this.#statesOf(rest.layer);
     let dropped = !transient;
-    for (let chunk = rest.first; chunk < rest.end; chunk++) {
+    for (const chunk of chunksIn(rest.runs)) {
       states[chunk] = IDLE;
       const wanted = this.#wanted.get(`${rest.layer}/${chunk}`);
       if (!wanted) continue;
@@ -443,10 +555,13 @@ export class ChunkService {
     if (dropped) this.#warn(`${lazy.name}: ${message}`);
     if (!transient && urgency !== 'demand') return;
     if (urgency === 'prefetch') this.#prefetch.unshift(rest);
-    if (urgency === 'background') this.#background.unshift(rest);
+    if (urgency === 'background') this.#background.unshift(...rest.runs.map((run) => ({ layer: rest.layer, ...run })));
     this.#failures += 1;
     // Nobody waits, and it fails again and again: what is needed is asked for when it is needed.
-    if (this.#failures > 8) this.#prefetch = this.#background = [];
+    if (this.#failures > 8) {
+      this.#prefetch = [];
+      this.#background = [];
+    }
     const full = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (this.#failures - 1));
     clearTimeout(this.#pause);
     this.#pause = setTimeout(
@@ -477,6 +592,10 @@ export class ChunkService {
   #warn(line: string): void {
     this.#options.onWarning?.(line);
   }
+}
+
+function* chunksIn(runs: Batch['runs']): Generator<number> {
+  for (const { first, end } of runs) for (let chunk = first; chunk < end; chunk++) yield chunk;
 }
 
 function* allChunks(tables: readonly (ChunkTable | undefined)[]): Generator<Wish> {

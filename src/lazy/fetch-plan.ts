@@ -81,3 +81,28 @@ export function planRuns(
   }
   return ranked.sort((a, b) => a.rank - b.rank).map(({ run }) => run);
 }
+
+/** The chunks whose members are exactly these compressed bytes; undefined: there are none. */
+export function chunksWithin(
+  table: ChunkTable,
+  offset: number,
+  length: number,
+): { first: number; end: number } | undefined {
+  const { chunks } = table;
+  const first = firstFrom(chunks, offset);
+  const end = firstFrom(chunks, offset + length);
+  const whole = first < end && chunks[first]!.offset === offset && memberRangeEnd(table, end - 1) === offset + length;
+  return whole ? { first, end } : undefined;
+}
+
+/** Index of the first chunk whose member begins at or after an offset; members ascend. */
+function firstFrom(chunks: ChunkTable['chunks'], offset: number): number {
+  let low = 0;
+  let high = chunks.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (chunks[middle]!.offset < offset) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}

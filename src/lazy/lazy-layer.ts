@@ -3,8 +3,9 @@
 import { closeSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Digest } from '../image/digest.js';
-import type { TocEntry } from '../stargz/toc-parse.js';
-import type { ChunkTable } from './chunk-table.js';
+import type { Pieces } from '../image/files.js';
+import type { Toc, TocEntry } from '../stargz/toc-parse.js';
+import { type ChunkTable, chunkTable } from './chunk-table.js';
 import { LAYER_FILES, openKept } from './layer-directory.js';
 import { LayerStore } from './layer-store.js';
 import { loadToc } from './load-toc.js';
@@ -15,15 +16,17 @@ export interface LazyLayerOptions {
   /** In the cache, with the TOC in it. */
   readonly directory: string;
   readonly tocDigest: Digest;
-  /** The blob's bytes as they come; tried once. */
-  range(start: number, length: number, signal: AbortSignal): AsyncIterable<Buffer>;
+  /** Bytes of the blob as they come, one piece after the other; tried once. */
+  pieces(pieces: Pieces, signal: AbortSignal): AsyncIterable<Buffer>;
+  /** The TOC, when it was read just now. */
+  readonly toc?: Pick<Toc, 'entries' | 'byPath'> | undefined;
 }
 
 export class LazyLayer {
   readonly name: string;
   readonly directory: string;
   readonly tocDigest: Digest;
-  readonly range: LazyLayerOptions['range'];
+  readonly pieces: LazyLayerOptions['pieces'];
   #toc: { byPath: ReadonlyMap<string, TocEntry>; table: ChunkTable } | undefined;
   #store: LayerStore | undefined;
 
@@ -31,7 +34,9 @@ export class LazyLayer {
     this.name = options.name;
     this.directory = options.directory;
     this.tocDigest = options.tocDigest;
-    this.range = options.range;
+    this.pieces = options.pieces;
+    const { toc } = options;
+    if (toc) this.#toc = { byPath: toc.byPath, table: chunkTable(toc.entries) };
   }
 
   /** @throws HL_ERR_IO, HL_ERR_STARGZ */

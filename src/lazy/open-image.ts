@@ -2,7 +2,7 @@
 // cache), all at the same time, and nothing else. A layer that cannot be read lazily is fetched whole.
 import { HotlayerError, isHotlayerError, withContext } from '../errors.js';
 import type { Digest } from '../image/digest.js';
-import { collect } from '../image/files.js';
+import { collect, type Pieces } from '../image/files.js';
 import type { OpenImageOptions } from '../image/open.js';
 import { type ImageSource, openSource, sourceFrom } from '../image/open-source.js';
 import { formatPlatform, hostPlatform } from '../image/platform.js';
@@ -11,14 +11,14 @@ import type { Descriptor, ImageConfig, Manifest } from '../image/types.js';
 import { ANNOTATION } from '../stargz/annotations.js';
 import type { BlobSource } from '../stargz/blob-source.js';
 import { fetchToc, STARGZ_LIMITS, type StoredToc } from '../stargz/reader.js';
-import { spoolLayer } from '../stargz/spool.js';
-import { parseToc } from '../stargz/toc-parse.js';
-import { makeTempDir } from '../temp.js';
+import { parseToc, type Toc } from '../stargz/toc-parse.js';
 import { formatBytes, KIB, MIB } from '../units.js';
 import type { Cache } from './cache.js';
 import { keepToc, readKeptToc } from './layer-directory.js';
 import type { LazyLayerArgs } from './lazy-fs.js';
 import { LazyLayer } from './lazy-layer.js';
+import { StartFetch } from './start-fetch.js';
+import { parseStart, START_ANNOTATION, type StartGroup } from './start-map.js';
 import { holdsTar, keepTar } from './tar-store.js';
 
 /** When a registry is asked what a name leads to: only when the cache does not know, each time, never. */
@@ -30,6 +30,8 @@ export interface OpenLazyOptions extends OpenImageOptions {
   readonly pull?: Pull;
   /** True: nothing is fetched at all. */
   readonly offline?: boolean;
+  /** True: what the image says of its own start is fetched while its TOCs are. */
+  readonly useStart?: boolean;
   /** What the user should know, one line each: layers that had to be fetched whole. */
   readonly onNote?: (line: string) => void;
   readonly signal?: AbortSignal;
@@ -44,6 +46,8 @@ export interface LazyImage extends AsyncDisposable {
   readonly layers: readonly (LazyLayer | undefined)[];
   /** For openLazyFs, in any thread or process that sees the cache. */
   readonly fs: readonly LazyLayerArgs[];
+  /** What the image says of its own start, on its way; absent: it says nothing, or that is not asked for. */
+  readonly start?: StartFetch;
   /** Bytes and requests of documents, TOCs and whole layers. */
   readonly fetched: { readonly requests: number; readonly bytes: number };
   /** Lets the origin go; the cache stays. Idempotent. */
@@ -53,11 +57,20 @@ export interface LazyImage extends AsyncDisposable {
 /** @throws as openImage; HL_ERR_NETWORK when it is not in the cache and nothing may be fetched */
 export async function openLazyImage(reference: string, options: OpenLazyOptions): Promise<LazyImage> {
   const source = await locate(reference, options);
+  let start: StartFetch | undefined;
+  const close = () => {
+    start?.close();
+    return source.close();
+  };
   try {
     const meter = { requests: 0, bytes: 0 };
-    const layers = await Promise.all(
+    const opening = Promise.all(
       source.manifest.layers.map((descriptor, index) => openLayer(source, descriptor, index, options, meter)),
     );
+    opening.catch(() => {});
+    // Asked for after the TOCs: without them it is of no use.
+    start = options.useStart && !options.offline ? fetchStart(source, options) : undefined;
+    const layers = await opening;
     const config = await source.config;
     if (parseReference(reference).kind === 'registry') await keep(reference, source, options);
     return {
@@ -67,13 +80,37 @@ export async function openLazyImage(reference: string, options: OpenLazyOptions)
       config,
       layers: layers.map((layer) => layer.lazy),
       fs: layers.map((layer) => layer.args),
+      ...(start && { start }),
       fetched: meter,
-      close: () => source.close(),
-      [Symbol.asyncDispose]: () => source.close(),
+      close,
+      [Symbol.asyncDispose]: close,
     };
   } catch (error) {
-    await source.close();
+    await close();
     throw withContext(error, { image: reference });
+  }
+}
+
+/** Layers of which something is kept are left to whoever knows what that is. */
+function fetchStart(source: ImageSource, { cache, onNote }: OpenLazyOptions): StartFetch | undefined {
+  const { annotations, layers } = source.manifest;
+  const text = annotations?.[START_ANNOTATION];
+  if (text === undefined) return undefined;
+  const fresh = layers.map((layer) => {
+    const digest = layer.annotations?.[ANNOTATION.tocDigest];
+    return digest !== undefined && !cache.hasLayer(digest as Digest);
+  });
+  try {
+    const groups = parseStart(
+      text,
+      layers.map((layer) => layer.size),
+    );
+    const ask = ({ layer, pieces }: StartGroup, signal: AbortSignal) => source.pieces(layer, pieces, signal);
+    return new StartFetch(groups, ask, ({ layer }) => fresh[layer]!);
+  } catch (error) {
+    // Without it the start is slower, and that is all.
+    onNote?.((error as Error).message);
+    return undefined;
   }
 }
 
@@ -94,9 +131,12 @@ async function locate(reference: string, options: OpenLazyOptions): Promise<Imag
     if (descriptor && manifest && config) return sourceFrom(reference, { descriptor, manifest, config }, options);
   }
   if (offline || pull === 'never') throw notCached(`${reference} is not in the cache`);
-  const warmUp = options.registry?.warmUp ?? 3;
+  const warmUp = options.registry?.warmUp ?? WARM;
   return openSource(reference, { ...options, registry: { ...options.registry, warmUp } });
 }
+
+/** Connections beside the first: TOCs, config and what a start needs are asked for at once. */
+const WARM = 5;
 
 function notCached(what: string): HotlayerError {
   return new HotlayerError('HL_ERR_NETWORK', `${what}, and nothing may be fetched`, {
@@ -138,35 +178,42 @@ async function openLayer(
     return whole(source, descriptor, index, name, 'its descriptor names no TOC digest', options, meter);
   }
   const directory = options.cache.use('layers', tocDigest!);
+  let toc: Toc | undefined;
   if (!readKeptToc(directory, tocDigest!)) {
     if (options.offline) throw notCached(`the TOC of ${name} is not in the cache`);
     const found = await fetchVerifiableToc(source, descriptor, index, name, tocDigest!, options, meter);
     if (typeof found === 'string') return whole(source, descriptor, index, name, found, options, meter);
-    keepToc(directory, found);
+    keepToc(directory, found.stored);
+    toc = found.toc;
   }
-  const range = (start: number, length: number, signal: AbortSignal) => source.range(index, start, length, signal);
-  const lazy = new LazyLayer({ name, directory, tocDigest: tocDigest!, range });
+  const pieces = (wanted: Pieces, signal: AbortSignal) => source.pieces(index, wanted, signal);
+  const lazy = new LazyLayer({ name, directory, tocDigest: tocDigest!, pieces, toc });
   return { lazy, args: { kind: 'stargz', directory, tocDigest: tocDigest!, inode: lazy.inode, name } };
 }
 
-/** About what a TOC takes: 45 bytes a file, mostly of digests, which do not compress; 1 % of a usual layer. */
-function tailFor(size: number): number {
+/**
+ * As the image says; otherwise about what a TOC takes: 45 bytes a file, mostly of digests, which do not compress; 1 % of
+ * a usual layer.
+ */
+function tailFor({ size, annotations }: Descriptor): number {
+  const said = Number(annotations?.[ANNOTATION.tocOffset] ?? Number.NaN);
+  if (Number.isSafeInteger(said) && said > 0 && said < size) return size - said;
   return Math.min(2 * MIB, Math.max(32 * KIB, Math.ceil(size / 100)));
 }
 
 /** The TOC, or why the layer cannot be read lazily. */
 async function fetchVerifiableToc(
   source: ImageSource,
-  { size }: Descriptor,
+  descriptor: Descriptor,
   index: number,
   name: string,
   tocDigest: Digest,
   options: OpenLazyOptions,
   meter: Meter,
-): Promise<StoredToc | string> {
+): Promise<{ readonly stored: StoredToc; readonly toc: Toc } | string> {
   const blob: BlobSource = {
     name,
-    size,
+    size: descriptor.size,
     read: (offset, length) =>
       persistently(async () => {
         meter.requests += 1;
@@ -176,8 +223,9 @@ async function fetchVerifiableToc(
       }),
   };
   try {
-    const toc = await fetchToc(blob, { tocDigest, tail: tailFor(size) });
-    return parseToc(toc.json, name, toc.footer.tocOffset, STARGZ_LIMITS).unverifiable ?? toc;
+    const stored = await fetchToc(blob, { tocDigest, tail: tailFor(descriptor) });
+    const toc = parseToc(stored.json, name, stored.footer.tocOffset, STARGZ_LIMITS);
+    return toc.unverifiable ?? { stored, toc };
   } catch (error) {
     if (!isHotlayerError(error) || error.code !== 'HL_ERR_STARGZ') throw error;
     return error.message.replace(`${name}: `, '');
@@ -214,6 +262,7 @@ async function whole(
     options.onNote?.(
       `${name} is fetched whole (${formatBytes(descriptor.size)}): ${why}; hotlayer optimize makes an image that is read lazily`,
     );
+    const [{ spoolLayer }, { makeTempDir }] = await Promise.all([import('../stargz/spool.js'), import('../temp.js')]);
     using temp = makeTempDir(directory, 'spool');
     const { signal } = options;
     using spooled = await spoolLayer(await source.layer(index), temp.path, signal ? { signal } : {});

@@ -13,6 +13,11 @@ export function isReserved(path: string): boolean {
 export const TOC_DIGEST_ANNOTATION = 'containerd.io/snapshot/stargz/toc.digest';
 export const UNCOMPRESSED_SIZE_ANNOTATION = 'io.containers.estargz.uncompressed-size';
 
+/** Of the manifest: which bytes of the blobs a start needs. */
+export const START_ANNOTATION = 'io.hotlayer.start';
+/** Of a layer: where its TOC's member begins. */
+export const TOC_OFFSET_ANNOTATION = 'io.hotlayer.toc-offset';
+
 /** BuildKit's note of the DiffID: kept where it is, with the new value. */
 export const UNCOMPRESSED_ANNOTATION = 'containerd.io/uncompressed';
 
@@ -24,6 +29,7 @@ export function isBlobAnnotation(key: string): boolean {
     key.startsWith('containerd.io/snapshot/remote/') ||
     key.startsWith('io.containers.estargz.') ||
     key.startsWith('io.containers.zstd-chunked.') ||
-    key.startsWith('io.github.containers.zstd-chunked.')
+    key.startsWith('io.github.containers.zstd-chunked.') ||
+    key === TOC_OFFSET_ANNOTATION
   );
 }

@@ -9,6 +9,7 @@ import { HotlayerError, withContext } from '../errors.js';
 import type { Digest } from '../image/digest.js';
 import { type NewLayer, withLayers } from '../image/rewrite.js';
 import { type Descriptor, type Image, type ImageSink, type Layer, MEDIA } from '../image/types.js';
+import { START_ANNOTATION } from '../lazy/start-map.js';
 import { stargzAnnotations } from '../stargz/annotations.js';
 import { checkChunkSize } from '../stargz/chunking.js';
 import { type Codec, type CodecName, defaultHotLevel, LEVELS, openCodec } from '../stargz/codec.js';
@@ -26,6 +27,7 @@ import { type LayerWarning, layerWarnings, refuse } from './layer-warnings.js';
 import { type ResolvedLinks, resolveLinks, withoutReserved } from './links.js';
 import { checkPlanFits } from './plan-fit.js';
 import type { OnProgress } from './progress.js';
+import { startAnnotation, type WrittenToc } from './start-annotation.js';
 
 export type { LayerWarning } from './layer-warnings.js';
 
@@ -134,6 +136,8 @@ class Optimizer {
   private pool: CompressionPool | undefined;
   /** Uncompressed bytes written, by layer. */
   private readonly done: number[];
+  /** Of layers by index, when the plan has a start that is to be told. */
+  private readonly tocs = new Map<number, WrittenToc>();
 
   constructor(
     private readonly source: Image,
@@ -263,6 +267,7 @@ class Optimizer {
     const written = await this.write(layer, entries, order, plan, links, { codec, hotLevel, onLaidOut });
     for (const { code, entry, message } of written.warnings) warnings.push({ layer: index, code, entry, message });
     if (this.options.strict) refuse(warnings);
+    if (this.plan.start) this.tocs.set(index, { json: written.toc, tocOffset: written.tocOffset });
     const prefetch = order.hot.length > 0;
     return {
       index,
@@ -335,6 +340,8 @@ class Optimizer {
 
   private async putDocuments(results: readonly OptimizedLayerResult[]): Promise<OptimizeResult> {
     const { source, sink } = this;
+    const tocOf = (result: OptimizedLayerResult) => this.tocs.get(result.sameAs ?? result.index);
+    const start = this.plan.start && startAnnotation(this.plan.start, results.map(tocOf));
     const layers = results.map((result, i): NewLayer => {
       const old = source.layers[i]!.descriptor;
       return {
@@ -342,12 +349,12 @@ class Optimizer {
           mediaType: MEDIA.layerGzip,
           digest: result.digest,
           size: result.size,
-          annotations: stargzAnnotations(result, old.annotations),
+          annotations: stargzAnnotations({ ...result, tocOffset: tocOf(result)?.tocOffset }, old.annotations),
         },
         diffId: result.diffId,
       };
     });
-    const rewritten = withLayers(source, layers);
+    const rewritten = withLayers(source, layers, { [START_ANNOTATION]: start });
     checkInterrupted(this.options.signal, 'the image was written');
     await sink.putBytes(rewritten.configBytes);
     await sink.putBytes(rewritten.manifestBytes);

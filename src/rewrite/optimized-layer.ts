@@ -9,11 +9,18 @@ import type { Layer } from '../image/types.js';
 import type { TarEntry } from '../stargz/tar-entry.js';
 import { scanTarFd, type TarScan } from '../stargz/tar-scan.js';
 import { KIB, MIB } from '../units.js';
+import { checkStart, type StartPieces } from './check-start.js';
 import { checkToc, type TocCounts } from './check-toc.js';
 import { digest, readBytes } from './content.js';
 import type { Findings } from './findings.js';
 import { type Member, walkMembers } from './members.js';
-import { TOC_DIGEST_ANNOTATION, TOC_NAME, UNCOMPRESSED_ANNOTATION, UNCOMPRESSED_SIZE_ANNOTATION } from './names.js';
+import {
+  TOC_DIGEST_ANNOTATION,
+  TOC_NAME,
+  TOC_OFFSET_ANNOTATION,
+  UNCOMPRESSED_ANNOTATION,
+  UNCOMPRESSED_SIZE_ANNOTATION,
+} from './names.js';
 import { parseToc, type TocItem } from './toc-document.js';
 
 /**
@@ -46,6 +53,8 @@ export interface ReadOptions {
   readonly temp: string;
   /** More decompressed bytes than this are refused. */
   readonly maxBytes: number;
+  /** What the image says that a start needs of the blob. */
+  readonly start?: StartPieces | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((bytes: number, total: number) => void) | undefined;
 }
@@ -77,6 +86,7 @@ export async function readOptimizedLayer(
       counts = checked.counts;
       for (const [entry, sum] of checked.digests) digests[entry.index] = sum;
       checkMemberStarts(layer.index, files, members, findings);
+      checkStart(layer.index, options.start ?? [], members, findings);
     }
     const fd = tar;
     tar = undefined;
@@ -208,6 +218,9 @@ function checkFrame(
       `${tocOffset}`,
     );
   }
+  const said = layer.descriptor.annotations?.[TOC_OFFSET_ANNOTATION];
+  if (said !== undefined && tocMember && said !== String(tocMember.start))
+    fail(`annotation ${TOC_OFFSET_ANNOTATION}`, `${tocMember.start}`, said);
   const entry = entries.at(-1);
   for (const other of entries) {
     if (other.path === TOC_NAME && other !== entry) {

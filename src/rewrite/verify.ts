@@ -11,6 +11,7 @@ import { makeTempDir } from '../temp.js';
 import { formatBytes, formatCount, GIB } from '../units.js';
 import { checkImage } from './check-image.js';
 import { checkOrder } from './check-order.js';
+import { readStart, type StartPieces } from './check-start.js';
 import { compareEntries, contentDigest, type Side } from './compare-entries.js';
 import { compareTrees, type TreeSide } from './compare-trees.js';
 import { checkExpansion, expandedBytes } from './expansion.js';
@@ -63,12 +64,15 @@ export async function verifyImages(
   const totals: Totals = { entries: 0, bytes: 0, chunks: 0, blobs: 0, names: 0, hot: 0 };
   if (options.plan) checkPlanFits(options.plan, original);
   checkImage(original, optimized, findings);
+  const start = readStart(optimized, findings);
   const temp = makeTempDir(options.tempParent, 'hotlayer-verify');
   const pairs: LayerPair[] = [];
   try {
     for (const layer of original.layers) {
       checkInterrupted(options.signal, `layer ${layer.index} was verified`);
-      pairs.push(await verifyLayer(layer, optimized.layers[layer.index], pairs, temp.path, options, findings, totals));
+      const other = optimized.layers[layer.index];
+      const own = { ...options, start: start.get(layer.index) };
+      pairs.push(await verifyLayer(layer, other, pairs, temp.path, own, findings, totals));
     }
     if (pairs.every((pair) => pair.after)) totals.names = compareMerged(pairs, findings);
   } catch (error) {
@@ -98,7 +102,7 @@ async function verifyLayer(
   other: Layer | undefined,
   below: readonly LayerPair[],
   temp: string,
-  options: VerifyOptions,
+  options: VerifyOptions & { readonly start?: StartPieces | undefined },
   findings: Findings,
   totals: Totals,
 ): Promise<LayerPair> {
@@ -120,7 +124,7 @@ async function verifyLayer(
       const limits = { temp, maxBytes: spooled.scan.size + expandedBytes(entries, links) + SLACK };
       after = await readOptimizedLayer(
         other,
-        { ...limits, signal: options.signal, onProgress: progress('read') },
+        { ...limits, start: options.start, signal: options.signal, onProgress: progress('read') },
         findings,
       );
     }

@@ -8,6 +8,8 @@ export const ANNOTATION = {
   uncompressedSize: 'io.containers.estargz.uncompressed-size',
   /** The DiffID; BuildKit writes it. Kept up to date where it is there. */
   uncompressed: 'containerd.io/uncompressed',
+  /** Where the TOC's member begins, decimal: a reader that knows it asks for no byte too many. Only hotlayer writes it. */
+  tocOffset: 'io.hotlayer.toc-offset',
 } as const;
 
 /**
@@ -20,6 +22,7 @@ const STALE = [
   'io.containers.estargz.',
   'io.containers.zstd-chunked.',
   'io.github.containers.zstd-chunked.',
+  'io.hotlayer.',
 ];
 
 /**
@@ -27,7 +30,13 @@ const STALE = [
  * blob's. Member order is that of `existing`, so that the same input gives the same manifest.
  */
 export function stargzAnnotations(
-  blob: { readonly tocDigest: Digest; readonly uncompressedSize: number; readonly diffId: Digest },
+  blob: {
+    readonly tocDigest: Digest;
+    readonly uncompressedSize: number;
+    readonly diffId: Digest;
+    /** Absent: it is not said. */
+    readonly tocOffset?: number | undefined;
+  },
   existing: Readonly<Record<string, string>> = {},
 ): Record<string, string> {
   const kept = Object.entries(existing).filter(([key]) => !STALE.some((prefix) => key.startsWith(prefix)));
@@ -35,5 +44,6 @@ export function stargzAnnotations(
   if (ANNOTATION.uncompressed in annotations) annotations[ANNOTATION.uncompressed] = blob.diffId;
   annotations[ANNOTATION.tocDigest] = blob.tocDigest;
   annotations[ANNOTATION.uncompressedSize] = String(blob.uncompressedSize);
+  if (blob.tocOffset !== undefined) annotations[ANNOTATION.tocOffset] = String(blob.tocOffset);
   return annotations;
 }

@@ -1,6 +1,7 @@
 // Decompression with the output bounded beforehand: a few bytes of gzip can stand for gigabytes.
+import { createRequire } from 'node:module';
 import { constants, gunzipSync } from 'node:zlib';
-import { Inflate } from 'pako';
+import type { Inflate as PakoInflate } from 'pako';
 import { KIB, MIB } from '../units.js';
 
 /** How much more than asked for may come out before the careful way is taken: a member's padding and headers. */
@@ -25,12 +26,16 @@ export function inflatePrefix(compressed: Buffer, want: number): Buffer {
   }
 }
 
+/** Loaded when it is first needed: hardly ever, and most that load this cannot wait. */
+let pako: { readonly Inflate: typeof PakoInflate } | undefined;
+
 /** Node's synchronous functions cannot stop in the middle; pako can: whatever its callback throws ends it. */
 function inflateUntil(compressed: Buffer, want: number): Buffer {
   const parts: Uint8Array[] = [];
   const enough = Symbol('enough');
   let length = 0;
-  const inflate = new Inflate({ chunkSize: 64 * KIB });
+  pako ??= createRequire(import.meta.url)('pako') as { Inflate: typeof PakoInflate };
+  const inflate = new pako.Inflate({ chunkSize: 64 * KIB });
   inflate.onData = (part) => {
     const bytes = part as Uint8Array;
     parts.push(bytes.slice(0, want - length));

@@ -42,6 +42,8 @@ export interface StargzResult {
   readonly diffId: Digest;
   readonly uncompressedSize: number;
   readonly tocDigest: Digest;
+  /** Its JSON. */
+  readonly toc: Buffer;
   readonly tocOffset: number;
   /** Compressed offset of the landmark's content: with `prefetch`, the bytes that clients fetch first. */
   readonly landmarkOffset: number;
@@ -163,6 +165,7 @@ class Writer {
     return {
       ...this.assembly.finish(),
       tocDigest,
+      toc: json,
       tocOffset,
       landmarkOffset: this.landmarkOffset,
       entries: this.toc.entries,

@@ -93,14 +93,14 @@ const BLOB = randomBytes(5_000_000);
 const DIGEST = sha256(BLOB);
 const SIZE = BLOB.length;
 
-async function setUp(t: TestContext) {
+async function setUp(t: TestContext, more: RegistryOptions = {}) {
   const registry = await startRegistry(t);
   const proxy = await startProxy(t, registry.port);
   const writer = await openRepository({ host: registry.host, repository: 'a' }, 'pull,push');
   const open = (start: number, end: number) => Readable.from([BLOB.subarray(start, end)], { objectMode: false });
   await writer.pushBlob({ digest: DIGEST, size: SIZE, open });
   await writer.close();
-  const repository = await openRepository({ host: proxy.host, repository: 'a' }, 'pull', FAST);
+  const repository = await openRepository({ host: proxy.host, repository: 'a' }, 'pull', { ...FAST, ...more });
   t.after(() => repository.close());
   const asked = () => proxy.seen.filter((r) => r.url.includes('/blobs/sha256:')).map((r) => r.headers.range);
   return { proxy, repository, asked };
@@ -188,3 +188,62 @@ test('pieces one after the other use the same connections', { skip }, async (t) 
   // Two, because the next request may be made before the end of the last one is noticed.
   assert.ok(new Set(blobs.map((r) => r.connection)).size <= 2);
 });
+
+/** Ascending and disjoint, as `streamPieces` wants them. */
+const PIECES = [
+  [0, 10],
+  [11, 3],
+  [70_000, 5000],
+  [3_000_000, 200_000],
+  [SIZE - 50, 50],
+] as const;
+const CONTENT = Buffer.concat(PIECES.map(([at, length]) => BLOB.subarray(at, at + length)));
+
+test('pieces as they come, whatever the server makes of several ranges, with either client for HTTP', {
+  skip,
+}, async (t) => {
+  const isMulti = (r: Seen) => r.headers.range?.includes(',') ?? false;
+  // Requests: the first, and what is then asked for one after the other, near ones together.
+  const rows: [string, Fault | undefined, number][] = [
+    ['as asked', undefined, 1],
+    ['only the first is served', { kind: 'first-range' }, 5],
+    ['ranges are ignored', { kind: 'ignore-range' }, 5],
+    ['another answer', { kind: 'headers', headers: { 'content-type': 'text/plain' } }, 5],
+  ];
+  for (const light of [false, true]) {
+    for (const [name, fault, requests] of rows) {
+      const { repository, asked, proxy } = await setUp(t, { light });
+      proxy.rule = (r) => (isMulti(r) ? fault : undefined);
+      assert.deepEqual(await all(repository.streamPieces(DIGEST, PIECES)), CONTENT, name);
+      assert.ok(asked().length <= requests, `${name}: ${asked().join(' | ')}`);
+      proxy.seen.length = 0;
+      assert.deepEqual(await all(repository.streamPieces(DIGEST, PIECES)), CONTENT, name);
+      assert.equal(asked().filter((range) => range?.includes(',')).length, fault ? 0 : 1, `${name}, again`);
+    }
+    const { repository, proxy } = await setUp(t, { light });
+    for (const after of [100, 4000, 205_300]) {
+      for (const kind of ['cut', 'truncate'] as const) {
+        proxy.rule = () => ({ kind, after });
+        await assert.rejects(
+          all(repository.streamPieces(DIGEST, PIECES)),
+          refused('HL_ERR_NETWORK'),
+          `${kind} ${after}`,
+        );
+      }
+    }
+    proxy.rule = () => ({ kind: 'headers', headers: { 'content-type': 'multipart/byteranges; boundary=x' } });
+    await assert.rejects(all(repository.streamPieces(DIGEST, PIECES)), refused('HL_ERR_NETWORK'));
+    proxy.rule = () => undefined;
+    const stop = new AbortController();
+    const stopped = all(repository.streamPieces(DIGEST, PIECES, stop.signal));
+    stop.abort();
+    await assert.rejects(stopped);
+    assert.deepEqual(await all(repository.streamPieces(DIGEST, PIECES)), CONTENT, 'and it goes on');
+  }
+});
+
+async function all(chunks: AsyncIterable<Buffer>): Promise<Buffer> {
+  const parts: Buffer[] = [];
+  for await (const chunk of chunks) parts.push(Buffer.from(chunk));
+  return Buffer.concat(parts);
+}

@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
+import type { Pieces } from '../../src/image/files.js';
 import { Cache } from '../../src/lazy/cache.js';
 import { ChunkService, type ServiceOptions } from '../../src/lazy/chunk-service.js';
 import { createAnswerer, createFs } from '../../src/lazy/fs-module.js';
@@ -30,7 +31,7 @@ export interface Harness {
   readonly service: ChunkService;
   readonly layers: readonly (LazyLayer | undefined)[];
   readonly warnings: string[];
-  /** Every request for bytes of a layer so far: layer, start, length. */
+  /** Every request for bytes of a layer so far: layer, start of the first piece, bytes of all. */
   readonly requests: [number, number, number][];
   disturb: Disturb | undefined;
   /** Bytes of a file, as a process would get them. @throws FsError */
@@ -52,17 +53,19 @@ export async function open(
   const layers = image.layers.map((layer, index) => {
     if (!layer) return undefined;
     const { name, directory: kept, tocDigest } = layer;
-    async function* range(start: number, length: number, signal: AbortSignal) {
+    async function* pieces(wanted: Pieces, signal: AbortSignal) {
+      const start = wanted[0]![0];
+      const length = wanted.reduce((sum, [, bytes]) => sum + bytes, 0);
       requests.push([index, start, length]);
       const parts: Buffer[] = [];
-      for await (const part of layer!.range(start, length, signal)) parts.push(Buffer.from(part));
+      for await (const part of layer!.pieces(wanted, signal)) parts.push(Buffer.from(part));
       const bytes = Buffer.concat(parts);
       await harness.disturb?.({ layer: index, start, length, bytes });
       signal.throwIfAborted();
       // In odd pieces, as a network has them.
       for (let at = 0; at < bytes.length; at += 7777) yield bytes.subarray(at, at + 7777);
     }
-    return new LazyLayer({ name, directory: kept, tocDigest, range });
+    return new LazyLayer({ name, directory: kept, tocDigest, pieces });
   });
   const service = new ChunkService(layers, { ...options, onWarning: (line) => warnings.push(line) });
   const [near, far] = linkPair();

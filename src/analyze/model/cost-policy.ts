@@ -6,6 +6,7 @@ import type { PlanModel, Profile } from '../types.js';
 import { alignedBoundaries, type Counted, type HotArea, hotAreas, MERGED_GAPS, probabilityOf } from './areas.js';
 import { chooseItems, type Item, type Problem } from './choose.js';
 import { type ClientModel, STARGZ_SNAPSHOTTER } from './client.js';
+import { exactCuts, type Reader } from './exact-cuts.js';
 import { type CompressedFile, type Misses, missesBehind, nanosBefore, nanosBehind } from './file-cost.js';
 import { type Network, ROBUST, transferNanos } from './network.js';
 
@@ -21,6 +22,8 @@ export interface CostOptions {
   /** Uncompressed bytes over all layers; absent: no cap. */
   readonly maxPrefetch?: Bytes | undefined;
   readonly client?: ClientModel | undefined;
+  /** Whose chunks the files get. Absent: the client's alone. */
+  readonly reader?: Reader | undefined;
 }
 
 /** A candidate and what it costs: one number a network, in the order of the networks. */
@@ -54,7 +57,9 @@ export function costPolicy(options: CostOptions): Policy {
       const all = files.reduce((sum, { behind }) => sum + weighted(behind, weights), 0);
       const start = networks.reduce((sum, network, k) => sum + startNanos(network) * weights[k]!, 0);
       const gap = (bound - saved) / (start + all - saved);
-      return { ...describe(files, taken, networks, options), model: modelOf(files, taken, networks, client, gap) };
+      const { exact, ...described } = describe(files, taken, networks, options);
+      const model = modelOf(files, taken, networks, client, gap);
+      return { ...described, model: exact ? { ...model, exact } : model };
     },
   };
 }
@@ -162,22 +167,31 @@ export function describe(
   files: readonly CostedFile[],
   taken: readonly boolean[],
   networks: readonly Network[],
-  { maxPrefetch = Number.POSITIVE_INFINITY }: CostOptions,
-): Pick<Choice, 'chosen' | 'behind' | 'cut' | 'chunks'> {
+  options: CostOptions,
+): Pick<Choice, 'chosen' | 'behind' | 'cut' | 'chunks'> & Pick<PlanModel, 'exact'> {
+  const { maxPrefetch = Number.POSITIVE_INFINITY, client = STARGZ_SNAPSHOTTER, reader = 'stargz', chunkSize } = options;
+  const exact = { boundaries: 0, bytes: 0 };
   const chosen: Candidate[] = [];
   const behind: { path: string; because: string }[] = [];
   const cut: { path: string; reason: string }[] = [];
   const chunks = new Map<string, readonly number[]>();
   const used = files.reduce((sum, { candidate }, i) => sum + (taken[i] ? candidate.size : 0), 0);
   for (const [i, costed] of files.entries()) {
-    const { candidate, cuts } = costed;
+    const { candidate } = costed;
     const { path, because } = candidate.rank;
+    let { cuts } = taken[i] ? { cuts: [] } : costed;
+    if (reader !== 'stargz') {
+      const own = exactCuts(costed.file, candidate.use, reader, chunkSize, client, networks);
+      if (reader === 'hotlayer' || cuts.length === 0) cuts = own.cuts;
+      exact.boundaries += cuts.length;
+      exact.bytes += candidate.use?.ranges.length === 0 ? 0 : own.bytes;
+    }
+    if (cuts.length > 0) chunks.set(path, cuts);
     if (taken[i]) {
       const rank = { ...candidate.rank, because: `${because}; ${costsInWords(costed, networks)}` };
       chosen.push({ ...candidate, rank });
       continue;
     }
-    if (cuts.length > 0) chunks.set(path, cuts);
     const saves = costed.before.some((nanos, k) => nanos < costed.behind[k]!);
     if (costed.misses.chunks === 0) {
       behind.push({ path, because: `${because}; ${NOT_NEEDED}` });
@@ -188,7 +202,9 @@ export function describe(
       behind.push({ path, because: `${because}; ${costsInWords(costed, networks)}` });
     }
   }
-  return { chosen, behind, cut, chunks };
+  if (reader === 'stargz') return { chosen, behind, cut, chunks };
+  const nanos = networks.map((network) => Math.round(transferNanos(network, exact.bytes)));
+  return { chosen, behind, cut, chunks, exact: { ...exact, nanos } };
 }
 
 /** `costs lan 1.2, wan 5.1, edge 21 ms prefetched (61 KiB), lan 3.2, wan 26, edge 121 ms fetched when read (1 request)` */

@@ -62,10 +62,12 @@ function chooseForWorkloads(candidates: readonly Candidate[], options: WorkloadO
   const shares = workloads.map(({ weight }) => weight / total);
   const common = options.minimizeWorst ? leastWorst(players) : leastMean(players, shares);
   const blended = blend(players, shares);
+  const { exact, ...described } = describe(blended, common.taken, networks, options);
   return {
-    ...describe(blended, common.taken, networks, options),
+    ...described,
     model: {
       ...modelOf(blended, common.taken, networks, client, common.gap),
+      ...(exact && { exact }),
       workloads: players.map((player) => regretOf(player, common.taken, networks, client)),
     },
   };

@@ -107,7 +107,19 @@ export function blobCall(place: BlobPlace, digest: Digest, doing: string, range:
   };
 }
 
+/** The same as `streamBlobPiece`, of one repository. */
+export type PieceStreamer = (
+  digest: Digest,
+  start: number,
+  length: number,
+  signal?: AbortSignal,
+) => AsyncIterable<Buffer>;
+
 /** A broken body fails as a RegistryError, like a broken request. */
+export function bodyOf(answer: Answer, transport: Transport): AsyncGenerator<Buffer> {
+  return pieces(answer.body, answer.url, transport);
+}
+
 async function* pieces(body: Answer['body'], url: URL, { exchange, options }: Transport): AsyncGenerator<Buffer> {
   try {
     yield* body as AsyncIterable<Buffer>;
@@ -171,14 +183,33 @@ export interface PieceRequest {
 }
 
 /**
- * The piece as it comes, tried once.
- * @param elsewhere where blobs are that the registry redirects for: asked there directly the next time, which saves a
- *   round trip each; forgotten when it answers with an error (such addresses expire)
- * @throws RegistryError
+ * Where blobs are that the registry redirects for: asked there directly the next time, which saves a round trip each;
+ * forgotten when it answers with an error (such addresses expire).
  */
+export type Elsewhere = Map<Digest, URL>;
+
+export async function askForBlob(
+  transport: Transport,
+  elsewhere: Elsewhere,
+  digest: Digest,
+  call: Call,
+): Promise<Answer> {
+  const known = elsewhere.get(digest);
+  const answer = known
+    ? await transport.call({ ...call, url: known }).catch((failure) => {
+        elsewhere.delete(digest);
+        if (!(failure instanceof RegistryError) || failure.transient) throw failure;
+        return transport.call(call);
+      })
+    : await transport.call(call);
+  if (answer.url.origin !== transport.base.origin) elsewhere.set(digest, answer.url);
+  return answer;
+}
+
+/** The piece as it comes, tried once. @throws RegistryError */
 export async function* streamBlobPiece(
   place: BlobPlace,
-  elsewhere: Map<Digest, URL>,
+  elsewhere: Elsewhere,
   { digest, start, length, signal }: PieceRequest,
 ): AsyncGenerator<Buffer> {
   const { transport } = place;
@@ -188,16 +219,8 @@ export async function* streamBlobPiece(
     once: true,
     ...(signal && { signal }),
   };
-  const known = elsewhere.get(digest);
-  const answer = known
-    ? await transport.call({ ...call, url: known }).catch((failure) => {
-        elsewhere.delete(digest);
-        if (!(failure instanceof RegistryError) || failure.transient) throw failure;
-        return transport.call(call);
-      })
-    : await transport.call(call);
+  const answer = await askForBlob(transport, elsewhere, digest, call);
   try {
-    if (answer.url.origin !== transport.base.origin) elsewhere.set(digest, answer.url);
     const range = answer.status === 206 ? contentRange(answer) : undefined;
     if (answer.status === 206 && range?.start !== start)
       throw malformed(answer, doing, `answered with range ${range?.text ?? 'none'}`);

@@ -1,10 +1,9 @@
 // One HTTP exchange with whatever redirects it takes. Authorization goes to the origin it is meant for and nowhere else.
 import { readFileSync } from 'node:fs';
 import type { Readable } from 'node:stream';
-import { rootCertificates } from 'node:tls';
-import type { Dispatcher } from 'undici';
 import { HotlayerError } from '../../errors.js';
 import { interrupted } from './backoff.js';
+import type { ClientAnswer, HttpClient } from './http-client.js';
 import { connectionError, one, RegistryError } from './registry-error.js';
 import { makeSecrets, type Secrets, showUrl } from './secrets.js';
 import type { RegistryOptions } from './settings.js';
@@ -24,11 +23,11 @@ export interface HttpRequest {
 
 export interface Answer {
   readonly status: number;
-  readonly headers: Dispatcher.ResponseData['headers'];
+  readonly headers: ClientAnswer['headers'];
   /** Where the answer came from in the end. */
   readonly url: URL;
   /** Must be read to its end, dumped or destroyed. */
-  readonly body: Dispatcher.ResponseData['body'];
+  readonly body: ClientAnswer['body'];
 }
 
 export interface Exchange {
@@ -50,7 +49,8 @@ const KEEP_ALIVE_MS = 10_000;
 /** @throws HL_ERR_NOT_FOUND, HL_ERR_USAGE for a CA file that cannot be used */
 export async function makeExchange(options: RegistryOptions): Promise<Exchange> {
   const env = options.env ?? process.env;
-  const dispatcher = await makeDispatcher(env, readCa(options.caFile ?? env.HOTLAYER_CA_FILE, env.NODE_EXTRA_CA_CERTS));
+  const ca = await readCa(options.caFile ?? env.HOTLAYER_CA_FILE, env.NODE_EXTRA_CA_CERTS);
+  const client = await makeClient(env, ca, options.light ?? false);
   const secrets = makeSecrets();
   const answered = new Set<string>();
   let closing: Promise<void> | undefined;
@@ -65,7 +65,7 @@ export async function makeExchange(options: RegistryOptions): Promise<Exchange> 
     const { method, headers, body } = request;
     const stream = typeof body === 'function' ? body() : undefined;
     try {
-      const answer = await dispatcher.request({
+      const answer = await client.request({
         origin: url.origin,
         path: `${url.pathname}${url.search}`,
         method,
@@ -112,7 +112,7 @@ export async function makeExchange(options: RegistryOptions): Promise<Exchange> 
       }
     },
     close() {
-      closing ??= dispatcher.destroy();
+      closing ??= client.destroy();
       return closing;
     },
   };
@@ -146,10 +146,21 @@ function redirectTarget(location: string, from: URL): URL {
   return url;
 }
 
-async function makeDispatcher(
+async function makeClient(
   env: Readonly<Record<string, string | undefined>>,
   ca: string[] | undefined,
-): Promise<Dispatcher> {
+  light: boolean,
+): Promise<HttpClient> {
+  const [http, https] = [env.http_proxy ?? env.HTTP_PROXY, env.https_proxy ?? env.HTTPS_PROXY];
+  if (light && !http && !https) {
+    const { makeLightClient } = await import('./light-client.js');
+    return makeLightClient({
+      ca,
+      connectTimeoutMs: CONNECT_TIMEOUT_MS,
+      idleTimeoutMs: BODY_TIMEOUT_MS,
+      keepAliveMs: KEEP_ALIVE_MS,
+    });
+  }
   // Only now: it takes a tenth of a second to load, and most commands never need it.
   const { Agent, EnvHttpProxyAgent } = await import('undici');
   const connect = { timeout: CONNECT_TIMEOUT_MS, ...(ca ? { ca } : {}) };
@@ -159,8 +170,7 @@ async function makeDispatcher(
     bodyTimeout: BODY_TIMEOUT_MS,
     keepAliveTimeout: KEEP_ALIVE_MS,
   };
-  const [http, https] = [env.http_proxy ?? env.HTTP_PROXY, env.https_proxy ?? env.HTTPS_PROXY];
-  if (!http && !https) return new Agent(common);
+  if (!http && !https) return new Agent(common) as HttpClient;
   const noProxy = [env.no_proxy ?? env.NO_PROXY, 'localhost', '127.0.0.1', '[::1]'].filter(Boolean).join(',');
   return new EnvHttpProxyAgent({
     ...common,
@@ -168,11 +178,11 @@ async function makeDispatcher(
     httpProxy: http ?? '',
     httpsProxy: https ?? '',
     noProxy,
-  });
+  }) as HttpClient;
 }
 
 /** Naming authorities replaces Node's own list, so that has to be named too. */
-function readCa(file: string | undefined, extra: string | undefined): string[] | undefined {
+async function readCa(file: string | undefined, extra: string | undefined): Promise<string[] | undefined> {
   if (file === undefined || file === '') return undefined;
   const pem = readText(file);
   if (!pem.includes('-----BEGIN CERTIFICATE-----')) {
@@ -185,6 +195,7 @@ function readCa(file: string | undefined, extra: string | undefined): string[] |
       more.push(readFileSync(extra, 'utf8'));
     } catch {}
   }
+  const { rootCertificates } = await import('node:tls');
   return [...rootCertificates, ...more, pem];
 }
 

@@ -8,7 +8,14 @@ import { type Descriptor, MEDIA } from '../types.js';
 import { verified } from '../verify.js';
 import { makeAuthorizer } from './auth.js';
 import { findCredentials } from './credential-files.js';
-import { type BlobPiece, type BlobPlace, downloadBlob, readBlobPiece, streamBlobPiece } from './download.js';
+import {
+  type BlobPiece,
+  type BlobPlace,
+  downloadBlob,
+  type PieceStreamer,
+  readBlobPiece,
+  streamBlobPiece,
+} from './download.js';
 import { findEndpoint } from './endpoint.js';
 import { type Answer, discard, makeExchange } from './exchange.js';
 import { makePieceReader, type PieceReader } from './pieces.js';
@@ -16,6 +23,7 @@ import { listReferrers } from './referrers-api.js';
 import { connectionError, malformed, one } from './registry-error.js';
 import { retrying } from './retry.js';
 import type { RegistryOptions } from './settings.js';
+import { makePiecesStreamer, type PiecesStreamer } from './stream-pieces.js';
 import { makeTransport } from './transport.js';
 import { type BlobSource, hasBlob, type Pushed, probePush, uploadBlob } from './upload.js';
 
@@ -53,7 +61,9 @@ export interface Repository {
    */
   readPieces: PieceReader;
   /** The same as the bytes come, tried once; `signal` breaks it off. Where a blob is kept elsewhere is remembered. */
-  streamPiece(digest: Digest, start: number, length: number, signal?: AbortSignal): AsyncIterable<Buffer>;
+  streamPiece: PieceStreamer;
+  /** Several pieces as their bytes come. */
+  streamPieces: PiecesStreamer;
   /** Opens so many connections more, for requests that are about to come. Failures do not matter. */
   warmUp(connections: number): void;
   /** @param from other repositories of this registry that may have the blob */
@@ -149,6 +159,9 @@ export async function openRepository(
     return Buffer.concat(parts);
   }
 
+  const streamPiece: PieceStreamer = (digest, start, length, signal) =>
+    streamBlobPiece(place, elsewhere, { digest, start, length, ...(signal && { signal }) });
+
   return {
     where,
     host,
@@ -190,8 +203,8 @@ export async function openRepository(
     openUnverified: (descriptor) => downloadBlob(place, descriptor),
     readPiece: (digest, start, length) => readBlobPiece(place, digest, start, length),
     readPieces: makePieceReader(place),
-    streamPiece: (digest, start, length, signal) =>
-      streamBlobPiece(place, elsewhere, { digest, start, length, ...(signal && { signal }) }),
+    streamPiece,
+    streamPieces: makePiecesStreamer(place, elsewhere, streamPiece),
     warmUp(connections) {
       for (let i = 0; i < connections; i++) {
         exchange.send({ method: 'GET', url: new URL('/v2/', base) }).then(discard, () => {});

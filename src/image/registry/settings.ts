@@ -23,6 +23,11 @@ export interface RegistryOptions {
   readonly caFile?: string;
   /** docker's or podman's file of credentials, used instead of the usual places. */
   readonly authFile?: string;
+  /**
+   * True: a client for HTTP that loads at once and knows less, where no proxy is set: no request body may be large, and
+   * no answer may take longer than a minute to begin.
+   */
+  readonly light?: boolean;
   /** How many blobs are transferred at once; absent: 4. */
   readonly parallel?: number;
   readonly retry?: Partial<RetryPolicy>;

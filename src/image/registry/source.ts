@@ -84,6 +84,7 @@ export async function openRegistryFiles(name: RegistryName, options: RegistryFil
         return (await limit.run(() => repository.readPiece(digest, 0, length))).bytes;
       },
       range: (path, start, length, signal) => repository.streamPiece(digestOf(path), start, length, signal),
+      pieces: (path, pieces, signal) => repository.streamPieces(digestOf(path), pieces, signal),
       async pathOf() {
         return undefined;
       },
