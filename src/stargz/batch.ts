@@ -21,15 +21,16 @@ export interface Batch {
   readonly steps: Float64Array<ArrayBuffer>;
   /** Three numbers a member: where it ends in the batch, how many of its first bytes are a chunk (0: none), the level. */
   readonly members: Float64Array<ArrayBuffer>;
-  /** `size` bytes or more. Made bytes are in their places, the rest may hold anything. */
-  readonly buffer: ArrayBuffer;
+  /**
+   * Seen by all threads. The first half, `size` bytes or more, is for the decompressed bytes: those that are made are
+   * in their places, the rest may hold anything. The second half is for the members.
+   */
+  readonly buffer: SharedArrayBuffer;
 }
 
 export interface CompressedBatch {
-  /** The batch's own, now with all bytes. */
-  readonly buffer: ArrayBuffer;
-  /** The members one after the other. A buffer of its own. */
-  readonly blob: ArrayBuffer;
+  /** The members one after the other: in the batch's buffer, or where they do not fit there, in one of its own. */
+  readonly blob: Uint8Array<SharedArrayBuffer | ArrayBuffer>;
   /** Where each member ends in `blob`. */
   readonly ends: Float64Array<ArrayBuffer>;
   /** sha256 of each chunk, in hex, in order; members without a chunk have none. */
@@ -38,11 +39,12 @@ export interface CompressedBatch {
 
 /** @throws HL_ERR_IO when a source is shorter than the batch expects, and what the codec throws */
 export function compressBatch(batch: Batch, codec: Pick<Codec, 'gzipBorrowed'>): CompressedBatch {
-  const bytes = Buffer.from(batch.buffer, 0, batch.size);
+  const bytes = bytesOf(batch);
   fill(batch, bytes);
   const { members } = batch;
   const digests: string[] = [];
   const ends = new Float64Array(members.length / 3);
+  let blob: Buffer<ArrayBufferLike> = Buffer.from(batch.buffer, batch.buffer.byteLength / 2);
   let start = 0;
   let length = 0;
   for (let i = 0; i < ends.length; i++) {
@@ -50,26 +52,24 @@ export function compressBatch(batch: Batch, codec: Pick<Codec, 'gzipBorrowed'>):
     const chunk = members[3 * i + 1]!;
     if (chunk > 0) digests.push(hash('sha256', bytes.subarray(start, start + chunk)));
     const member = codec.gzipBorrowed(bytes.subarray(start, end), members[3 * i + 2]!);
-    length += collect(member, length);
+    if (length + member.length > blob.length) blob = enlarged(blob, length, member.length);
+    length += member.copy(blob, length);
     ends[i] = length;
     start = end;
   }
-  // Not from Node's pool: it is handed to another thread as a whole.
-  const blob = Buffer.allocUnsafeSlow(length);
-  collected.copy(blob, 0, 0, length);
-  return { buffer: batch.buffer, blob: blob.buffer as ArrayBuffer, ends, digests };
+  return { blob: new Uint8Array(blob.buffer, blob.byteOffset, length), ends, digests };
 }
 
-/** One for each thread: members in buffers of their own would keep the garbage collector busy. */
-let collected = Buffer.alloc(0);
+/** The batch's decompressed bytes, as they are now. */
+export function bytesOf({ buffer, size }: Pick<Batch, 'buffer' | 'size'>): Buffer<SharedArrayBuffer> {
+  return Buffer.from(buffer, 0, size);
+}
 
-function collect(member: Buffer, at: number): number {
-  if (at + member.length > collected.length) {
-    const larger = Buffer.allocUnsafeSlow(Math.max(at + member.length, 2 * collected.length));
-    collected.copy(larger, 0, 0, at);
-    collected = larger;
-  }
-  return member.copy(collected, at);
+/** What does not compress gets a little longer. Not from Node's pool: it is handed to another thread as a whole. */
+function enlarged(blob: Buffer<ArrayBufferLike>, used: number, more: number): Buffer<ArrayBufferLike> {
+  const larger = Buffer.allocUnsafeSlow(Math.max(used + more, 2 * blob.length));
+  blob.copy(larger, 0, 0, used);
+  return larger;
 }
 
 /**

@@ -2,10 +2,10 @@
 // their offsets, and entries go into the TOC as soon as all their chunks are known.
 import { createHash, type Hash } from 'node:crypto';
 import type { Digest } from '../image/digest.js';
-import type { Batch, CompressedBatch } from './batch.js';
+import { type Batch, bytesOf, type CompressedBatch } from './batch.js';
 import type { TocBuilder, TocMeta, WrittenChunk } from './toc.js';
 
-/** Gets the blob's bytes in order; awaited before it gets more. The buffer is its to keep. */
+/** Gets the blob's bytes in order; awaited before it gets more. The buffer is used again once that has resolved. */
 export type Sink = (bytes: Buffer) => Promise<void>;
 
 /** An entry whose headers are laid out. */
@@ -53,9 +53,9 @@ export class BlobAssembly {
   }
 
   /** @throws what the sink throws */
-  async accept(batch: Pick<Batch, 'size' | 'members'>, result: CompressedBatch): Promise<void> {
-    const bytes = Buffer.from(result.buffer, 0, batch.size);
-    const blob = Buffer.from(result.blob);
+  async accept(batch: Batch, result: CompressedBatch): Promise<void> {
+    const bytes = bytesOf(batch);
+    const blob = Buffer.from(result.blob.buffer, result.blob.byteOffset, result.blob.byteLength);
     this.tarHash.update(bytes);
     this.blobHash.update(blob);
     let chunks = 0;

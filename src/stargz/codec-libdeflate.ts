@@ -1,10 +1,14 @@
 // libdeflate, compiled to WebAssembly by the npm package of that name. The package's own functions allocate a
-// compressor for every call, which costs 15 % and more with small files; so its module is driven directly, and the
-// compressors and the two transfer buffers are kept. The bytes are the same (a test compares).
+// compressor for every call, which costs 15 % and more with small files; so its module is driven directly, the
+// compressors and the two transfer buffers are kept, its slowest loops are widened (libdeflate-wide.ts), and the CRC
+// is Node's, which has the processor's instructions for it. The bytes are the same (a test compares).
+import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { pathToFileURL } from 'node:url';
+import { crc32 } from 'node:zlib';
 import { HotlayerError } from '../errors.js';
 import type { RawCodec } from './codec.js';
+import { widened } from './libdeflate-wide.js';
 
 /** The part of the package's Emscripten module that is used. Pointers are offsets in HEAPU8; 0 is null. */
 interface WasmModule {
@@ -13,9 +17,14 @@ interface WasmModule {
   _malloc(size: number): number;
   _free(pointer: number): void;
   _libdeflate_alloc_compressor(level: number): number;
-  _libdeflate_gzip_compress_bound(compressor: number, size: number): number;
-  _libdeflate_gzip_compress(compressor: number, input: number, size: number, output: number, room: number): number;
+  _libdeflate_deflate_compress_bound(compressor: number, size: number): number;
+  _libdeflate_deflate_compress(compressor: number, input: number, size: number, output: number, room: number): number;
 }
+
+/** RFC 1952 section 2.3: ID1 ID2, CM 8 (deflate), no flags, no time; XFL and OS are set by codec.ts. */
+const HEADER = Buffer.from('1f8b08000000000000ff', 'hex');
+/** CRC-32 and length of what was compressed. A member is far below 4 GiB. */
+const TRAILER_SIZE = 8;
 
 let opened: Promise<RawCodec> | undefined;
 
@@ -28,10 +37,19 @@ async function load(): Promise<RawCodec> {
   const require = createRequire(import.meta.url);
   const entry = pathToFileURL(require.resolve('libdeflate'));
   // The package exports its index only; the module beside it is reached by its place. The version is pinned exactly.
-  const loaded = (await import(new URL('./dist/libdeflate.wasm.mjs', entry).href)) as { default(): WasmModule };
-  const module = withoutListeners(() => loaded.default());
+  const file = new URL('./dist/libdeflate.wasm.mjs', entry);
+  const loaded = (await import(file.href)) as { default(options: { wasmBinary?: Uint8Array }): WasmModule };
+  const wasm = embeddedIn(readFileSync(file, 'latin1'));
+  const wasmBinary = wasm && widened(wasm);
+  const module = withoutListeners(() => loaded.default(wasmBinary ? { wasmBinary } : {}));
   await module.ready;
   return new Libdeflate(module);
+}
+
+/** The WebAssembly in a script that Emscripten made to be one file. */
+export function embeddedIn(script: string): Uint8Array<ArrayBuffer> | undefined {
+  const base64 = /"data:application\/octet-stream;base64,([A-Za-z0-9+/=]+)"/.exec(script)?.[1];
+  return base64 === undefined ? undefined : new Uint8Array(Buffer.from(base64, 'base64'));
 }
 
 /** Emscripten's start-up code listens for uncaught errors, only to rethrow them: that would change how hotlayer dies. */
@@ -60,16 +78,22 @@ class Libdeflate implements RawCodec {
   gzip(bytes: Uint8Array, level: number): Buffer {
     const { module } = this;
     const compressor = this.compressor(level);
-    const room = module._libdeflate_gzip_compress_bound(compressor, bytes.length);
+    const room = module._libdeflate_deflate_compress_bound(compressor, bytes.length);
     this.input = this.grow(this.input, bytes.length);
-    this.output = this.grow(this.output, room);
+    this.output = this.grow(this.output, HEADER.length + room + TRAILER_SIZE);
+    const { at } = this.output;
     // HEAPU8 is a new view after every growth of the memory: take it after the allocations.
     module.HEAPU8.set(bytes, this.input.at);
-    const written = module._libdeflate_gzip_compress(compressor, this.input.at, bytes.length, this.output.at, room);
+    const deflated = at + HEADER.length;
+    const written = module._libdeflate_deflate_compress(compressor, this.input.at, bytes.length, deflated, room);
     if (written === 0) {
       throw new HotlayerError('HL_ERR_BUG', `libdeflate did not compress ${bytes.length} bytes into ${room}`);
     }
-    return Buffer.from(module.HEAPU8.buffer, this.output.at, written);
+    const member = Buffer.from(module.HEAPU8.buffer, at, HEADER.length + written + TRAILER_SIZE);
+    HEADER.copy(member);
+    member.writeUInt32LE(crc32(bytes), HEADER.length + written);
+    member.writeUInt32LE(bytes.length, HEADER.length + written + 4);
+    return member;
   }
 
   private compressor(level: number): number {

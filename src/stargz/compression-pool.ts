@@ -1,5 +1,5 @@
-// Threads that read, hash and compress batches. They share the process's descriptors, so what travels between threads
-// is a batch's instructions and, without being copied, its buffers. Which thread does what, and when, leaves no trace
+// Threads that read, hash and compress batches. They share the process's descriptors and the batches' buffers, so what
+// travels between threads is instructions. Which thread does what, and when, leaves no trace
 // in the output: the writer takes the results in the order in which it gave the batches.
 import { Worker } from 'node:worker_threads';
 import { fromPlainError, HotlayerError, type PlainError } from '../errors.js';
@@ -97,11 +97,11 @@ export class CompressionPool implements Compressor, AsyncDisposable {
     return this.room.left();
   }
 
-  takeBuffer(size: Bytes): ArrayBuffer {
+  takeBuffer(size: Bytes): SharedArrayBuffer {
     return this.buffers.take(size);
   }
 
-  giveBuffer(buffer: ArrayBuffer): void {
+  giveBuffer(buffer: SharedArrayBuffer): void {
     this.buffers.give(buffer);
   }
 
@@ -155,7 +155,7 @@ export class CompressionPool implements Compressor, AsyncDisposable {
       const { batch } = this.tasks.get(id)!;
       thread.tasks.add(id);
       const task: CompressionTask = { id, batch };
-      thread.worker.postMessage(task, [batch.buffer, batch.steps.buffer]);
+      thread.worker.postMessage(task, [batch.steps.buffer]);
     }
   }
 

@@ -29,8 +29,9 @@ function work({ id, batch }: CompressionTask, codec: Codec): void {
     parentPort!.postMessage({ id, error: plain(error) } satisfies CompressionReply);
     return;
   }
-  const { buffer, blob, ends } = reply.result;
-  parentPort!.postMessage(reply, [buffer, blob, ends.buffer]);
+  const { blob, ends } = reply.result;
+  const own = blob.buffer instanceof ArrayBuffer ? [blob.buffer] : [];
+  parentPort!.postMessage(reply, [ends.buffer, ...own]);
 }
 
 try {

@@ -13,11 +13,11 @@ export interface Compressor {
   leave(size: Bytes): void;
   /** Resolves when a batch, of whomever, has left since the call. */
   left(): Promise<void>;
-  /** Room for a batch's bytes, with anything in it. */
-  takeBuffer(size: Bytes): ArrayBuffer;
+  /** A buffer for a batch of that size (batch.ts), with anything in it. */
+  takeBuffer(size: Bytes): SharedArrayBuffer;
   /** For the next who asks. */
-  giveBuffer(buffer: ArrayBuffer): void;
-  /** The batch's buffer belongs to the compressor until the result brings it back. */
+  giveBuffer(buffer: SharedArrayBuffer): void;
+  /** The batch's buffer belongs to the compressor until there is a result. */
   compress(batch: Batch): Promise<CompressedBatch>;
 }
 
@@ -69,22 +69,34 @@ export class Room {
   }
 }
 
-/** Buffers that are used again: two MiB of fresh memory cost as much as hashing them. */
+/**
+ * Buffers that are used again: two MiB of fresh memory cost as much as hashing them. Shared by the threads, not handed
+ * from one to the other: each handing over would count as fresh memory and bring the garbage collector up.
+ */
 export class Buffers {
-  private readonly free: ArrayBuffer[] = [];
+  private readonly free: SharedArrayBuffer[] = [];
 
   /** @param most that are kept */
   constructor(private readonly most: number) {}
 
-  take(size: Bytes): ArrayBuffer {
-    if (size <= BATCH_BYTES) return this.free.pop() ?? new ArrayBuffer(BATCH_BYTES);
-    // Large chunks come in all sizes: rounded up to whole MiB they fit each other's buffers no better.
-    return new ArrayBuffer(size);
+  take(size: Bytes): SharedArrayBuffer {
+    const wanted = 2 * roomFor(size);
+    const at = this.free.findIndex((buffer) => buffer.byteLength === wanted);
+    return at < 0 ? new SharedArrayBuffer(wanted) : this.free.splice(at, 1)[0]!;
   }
 
-  give(buffer: ArrayBuffer): void {
-    if (buffer.byteLength === BATCH_BYTES && this.free.length < this.most) this.free.push(buffer);
+  give(buffer: SharedArrayBuffer): void {
+    this.free.push(buffer);
+    // The oldest goes: it is of a size that is not asked for now.
+    if (this.free.length > this.most) this.free.shift();
   }
+}
+
+/** A power of two, so that those for chunks of all sizes fit each other. What is not touched takes no memory. */
+function roomFor(size: Bytes): Bytes {
+  let room = BATCH_BYTES;
+  while (room < size) room *= 2;
+  return room;
 }
 
 /** Compresses in this thread, one batch at a time, before `compress` returns. */
@@ -106,11 +118,11 @@ export class InlineCompressor implements Compressor {
     return this.room.left();
   }
 
-  takeBuffer(size: Bytes): ArrayBuffer {
+  takeBuffer(size: Bytes): SharedArrayBuffer {
     return this.buffers.take(size);
   }
 
-  giveBuffer(buffer: ArrayBuffer): void {
+  giveBuffer(buffer: SharedArrayBuffer): void {
     this.buffers.give(buffer);
   }
 

@@ -27,13 +27,13 @@ export class MemberLayout {
   /**
    * @param name of the layer, for messages
    * @param level used for members that end from now on; may be changed
-   * @param takeBuffer gives room for a batch, of at least that size
+   * @param takeBuffer gives room for a batch of that size
    */
   constructor(
     private readonly name: string,
     public level: number,
     chunkSize: number,
-    private readonly takeBuffer: (size: number) => ArrayBuffer,
+    private readonly takeBuffer: (size: number) => SharedArrayBuffer,
   ) {
     this.limit = chunkSize + AFTER_CHUNK;
   }

@@ -141,7 +141,7 @@ class Writer {
     this.input.signal?.throwIfAborted();
     await this.assembly.accept(batch, compressed);
     this.underway.shift();
-    this.compressor.giveBuffer(compressed.buffer);
+    this.compressor.giveBuffer(batch.buffer);
     this.compressor.leave(batch.size);
     this.input.onProgress?.(this.assembly.uncompressed);
   }

@@ -64,7 +64,7 @@ export async function build(tar: Buffer, options: BuildOptions = {}): Promise<Bu
         chunks,
         ...rest,
       },
-      async (part) => void parts.push(part),
+      async (part) => void parts.push(Buffer.from(part)),
     );
     const blob = Buffer.concat(parts);
     const opened = await openStargz(bufferSource(blob), { tocDigest: result.tocDigest });
