@@ -35,16 +35,19 @@ export function probabilityOf(count: number, { runs, incomplete }: Counted): num
 }
 
 /**
- * The ranges that were read, each widened by what the kernel reads around it (half of its readahead on both sides, as
- * for a page of a mapped file), overlapping ones merged with the higher probability.
+ * The ranges that were read, each widened by what the kernel reads around it: half of its readahead on both sides, as
+ * for a page of a mapped file, and behind that the window that it reads ahead when the last quarter of one is touched. A
+ * chunk that ends before that costs a fetch of its own for pages that nobody asked for. Overlapping ones are merged with
+ * the higher probability.
  * @param of what the counts in `ranges` are of
  */
 export function hotAreas(file: Pick<ProfileFile, 'ranges' | 'size'>, of: Counted, client: ClientModel): HotArea[] {
   const around = client.readahead / 2;
+  const after = around + client.readahead;
   const out: { offset: number; length: number; probability: number }[] = [];
   for (const [offset, length, count] of file.ranges) {
     const start = Math.max(0, Math.floor((offset - around) / PAGE) * PAGE);
-    const end = Math.min(file.size, Math.ceil((offset + length + around) / PAGE) * PAGE);
+    const end = Math.min(file.size, Math.ceil((offset + length + after) / PAGE) * PAGE);
     const probability = probabilityOf(count, of);
     const last = out.at(-1);
     if (last && start <= last.offset + last.length) {

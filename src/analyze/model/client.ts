@@ -51,8 +51,9 @@ export interface ClientModel {
 }
 
 /**
- * CPU times: estimates from single cold starts of Debian images on the loopback, not fitted yet; `bench:simulate` says
- * how far predictions made with them are off, and `--fit` finds better ones.
+ * CPU times: fitted by `bench:simulate --fit` to cold starts of four Debian images (python, redis, ruby, java) on four
+ * networks, on a machine with two cores of an AMD EPYC; reports/bench-simulate.md says how far predictions of other
+ * images are off.
  */
 export const STARGZ_SNAPSHOTTER: ClientModel = {
   name: 'containerd with the stargz snapshotter',
@@ -61,21 +62,21 @@ export const STARGZ_SNAPSHOTTER: ClientModel = {
   readahead: 128 * KIB,
   prefetchWait: 10e9,
   cores: 2,
-  inflatePerByte: 14,
-  perFile: 150_000,
-  receivePerByte: 4,
-  perMiss: 2e6,
-  perRequest: 2e6,
-  pull: 120e6,
-  perTocEntry: 16e3,
-  perLayer: 15e6,
-  runBefore: 50e6,
-  runAfter: 150e6,
-  perRead: 80e3,
+  inflatePerByte: 8.5,
+  perFile: 235_000,
+  receivePerByte: 2.3,
+  perMiss: 1.3e6,
+  perRequest: 1.5e6,
+  pull: 73e6,
+  perTocEntry: 6.5e3,
+  perLayer: 9e6,
+  runBefore: 30e6,
+  runAfter: 123e6,
+  perRead: 178e3,
   perReadByte: 0.3,
-  perAccess: 30e3,
-  recorded: 25e3,
+  perAccess: 43e3,
+  recorded: 37e3,
   slowdown: 1,
-  unpackPerByte: 18,
-  unpackPerEntry: 60e3,
+  unpackPerByte: 11,
+  unpackPerEntry: 54e3,
 };

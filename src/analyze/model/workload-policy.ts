@@ -60,7 +60,7 @@ function chooseForWorkloads(candidates: readonly Candidate[], options: WorkloadO
   const players = workloads.map((workload) => playerOf(workload, candidates, cuts, options, networks, client));
   const total = workloads.reduce((sum, { weight }) => sum + weight, 0);
   const shares = workloads.map(({ weight }) => weight / total);
-  const common = options.minimizeWorst ? leastWorst(players) : leastMean(players, shares);
+  const common = options.minimizeWorst ? leastWorst(players, shares) : leastMean(players, shares);
   const blended = blend(players, shares);
   const { exact, ...described } = describe(blended, common.taken, networks, options);
   return {
@@ -139,9 +139,10 @@ function leastMean(players: readonly Player[], shares: readonly number[]): { tak
  * them to be bad; the weights grow where the answer loses more (multiplicative weights). The best answer to any weights
  * bounds what can be had, the best choice met on the way is taken.
  */
-function leastWorst(players: readonly Player[]): { taken: Taken; gap: number } {
+function leastWorst(players: readonly Player[], weights: readonly number[]): { taken: Taken; gap: number } {
   const worst = (taken: Taken) => players.reduce((most, player) => Math.max(most, relativeCost(player, taken)), 0);
-  let taken = players.map(({ bestTaken }) => bestTaken).reduce((a, b) => (worst(b) < worst(a) ? b : a));
+  const known = [leastMean(players, weights).taken, ...players.map(({ bestTaken }) => bestTaken)];
+  let taken = known.reduce((a, b) => (worst(b) < worst(a) ? b : a));
   let bound = 1;
   let shares = players.map(() => 1 / players.length);
   for (let round = 1; round <= ROUNDS && worst(taken) - bound > 1e-9; round++) {

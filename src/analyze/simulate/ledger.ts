@@ -160,7 +160,8 @@ function useOf(
     const entry = place && layers[place.layer]?.blob.byPath.get(place.entry);
     if (!place || !entry) continue;
     const { blob } = layers[place.layer]!;
-    const spans = pages.read(run.file[i]!, entry.size, run.offset[i]!, run.bytes[i]!);
+    const { waited, ahead } = pages.read(run.file[i]!, entry.size, run.offset[i]!, run.bytes[i]!);
+    const spans = [...waited, ...ahead];
     if (spans.length === 0) continue;
     const name = `${place.layer} ${blob.resolve(entry).path}`;
     use.read.add(name);

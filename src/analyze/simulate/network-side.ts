@@ -7,6 +7,8 @@ import { afterAll, type Engine, Shared } from './engine.js';
 /** Heads of an answer; a part of an answer of several ranges has one of its own. */
 const HEAD = 460;
 const PART = 200;
+/** How finely it is told what has come of a long answer. */
+const PART_OF_ANSWER = 500_000;
 
 /** Connections that are kept open, to one host by one client. */
 export interface Pool {
@@ -32,12 +34,15 @@ export class NetworkSide {
     this.cpu = new Shared(engine, client.cores, 1);
   }
 
-  /** One request and its answer. @param ranges that it asks for */
-  request(pool: Pool, payload: Bytes, done: () => void, ranges = 1): void {
+  /**
+   * One request and its answer.
+   * @param ranges that it asks for
+   * @param came called now and then with the part of it that is there, at last with 1
+   */
+  request(pool: Pool, payload: Bytes, done: () => void, ranges = 1, came: (share: number) => void = () => {}): void {
     const { engine, network, client } = this;
     this.requests += 1;
     const bytes = payload + HEAD + (ranges > 1 ? ranges * PART : 0);
-    this.bytes += bytes;
     const connect = pool.idle > 0 ? 0 : network.rtt;
     if (pool.idle > 0) pool.idle -= 1;
     const received = afterAll(2, () => {
@@ -45,11 +50,21 @@ export class NetworkSide {
       done();
     });
     engine.after(connect + network.rtt / 2 + client.perRequest, () => {
+      const parts = Math.ceil(bytes / PART_OF_ANSWER);
       const since = engine.now;
-      this.line.use(bytes, () => {
-        this.onFetch?.(since, bytes);
-        engine.after(network.rtt / 2, received);
-      });
+      const part = (i: number): void =>
+        this.line.use(bytes / parts, () => {
+          // What is on its way at the moment of readiness counts as far as it has come.
+          this.bytes += bytes / parts;
+          engine.after(network.rtt / 2, () => came((i + 1) / parts));
+          if (i + 1 < parts) {
+            part(i + 1);
+            return;
+          }
+          this.onFetch?.(since, bytes);
+          engine.after(network.rtt / 2, received);
+        });
+      part(0);
       this.cpu.use(client.receivePerByte * bytes, received);
     });
   }

@@ -3,9 +3,9 @@
 // waits for goes before them. A chunk is fetched alone, without windows.
 import { type Bytes, KIB, type Nanos } from '../../units.js';
 import { type Engine, Shared } from './engine.js';
-import { chunkAt, type Layout } from './layout.js';
+import { chunkAt, type FileLayout, type Layout } from './layout.js';
 import type { NetworkSide, Pool } from './network-side.js';
-import { PageCache } from './page-cache.js';
+import { PageCache, type Span } from './page-cache.js';
 import type { Serve } from './player.js';
 import type { Schedule } from './schedule.js';
 
@@ -108,16 +108,14 @@ export class RuntimeClient {
   readonly serve: Serve = (file, offset, length, done) => {
     const layout = this.layout.files[file];
     if (!layout) return 0;
-    const spans = this.pages.read(file, layout.size, offset, length);
-    if (spans.length === 0) return 0;
-    const states = this.statesOf(file);
-    const missing: number[] = [];
-    for (const [from, to] of spans) {
-      for (let i = chunkAt(layout, from); i < layout.at.length && layout.at[i]! < to; i++)
-        if (states[i] !== HERE && missing.at(-1) !== i) missing.push(i);
+    const { waited, ahead } = this.pages.read(file, layout.size, offset, length);
+    for (const chunk of this.missing(file, layout, ahead)) this.wait(file, chunk, () => {});
+    const missing = this.missing(file, layout, waited);
+    const cost = this.model.perRead * waited.length;
+    if (missing.length === 0) {
+      if (ahead.length > 0) this.pump();
+      return cost;
     }
-    const cost = this.model.perRead * spans.length;
-    if (missing.length === 0) return cost;
     this.misses += missing.length;
     let left = missing.length;
     for (const chunk of missing) {
@@ -129,6 +127,17 @@ export class RuntimeClient {
     this.pump();
     return undefined;
   };
+
+  /** Chunks under the spans that are not there. */
+  private missing(file: number, layout: FileLayout, spans: readonly Span[]): number[] {
+    const states = this.statesOf(file);
+    const out: number[] = [];
+    for (const [from, to] of spans) {
+      for (let i = chunkAt(layout, from); i < layout.at.length && layout.at[i]! < to; i++)
+        if (states[i] !== HERE && out.at(-1) !== i) out.push(i);
+    }
+    return out;
+  }
 
   private wait(file: number, chunk: number, done: () => void): void {
     const key = `${file} ${chunk}`;

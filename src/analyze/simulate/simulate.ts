@@ -157,7 +157,7 @@ export function startOf(
     result.started = engine.now;
     play(engine, schedule, lazy ? lazy.serve : () => 0, costs, () => {
       result.ready = engine.now;
-      Object.assign(result, { bytes: side.bytes, requests: side.requests });
+      Object.assign(result, { bytes: Math.round(side.bytes), requests: side.requests });
       if (lazy) Object.assign(result, { misses: lazy.misses, onDemand: lazy.onDemand });
     });
   };
@@ -218,7 +218,8 @@ function runtimeStart(schedule: Schedule, layout: Layout, network: Network, clie
   runtime.open(() => {
     Object.assign(result, { pulled: engine.now, started: engine.now });
     play(engine, schedule, runtime.serve, costs, () => {
-      const { bytes, requests } = side;
+      const { requests } = side;
+      const bytes = Math.round(side.bytes);
       const { misses, onDemand } = runtime;
       Object.assign(result, { ready: engine.now, bytes, requests, misses, onDemand });
     });
@@ -247,7 +248,7 @@ function idealStart(
         if (!at) return 0;
         const compressed = (at.end - at.offset[0]!) / at.size;
         const had = bytes;
-        for (const [from, to] of pages.read(file, at.size, offset, length)) bytes += (to - from) * compressed;
+        for (const [from, to] of pages.read(file, at.size, offset, length).waited) bytes += (to - from) * compressed;
         const wait = Math.max(0, network.rtt + transferNanos(network, bytes) - engine.now);
         if (bytes > had) onFetch?.(engine.now, engine.now + wait, bytes - had);
         return wait;

@@ -2,7 +2,7 @@
 // (fs/fs.go, fs/layer, fs/remote, fs/reader of v0.12.0); what the steps cost is in model/client.ts.
 import type { Bytes, Nanos } from '../../units.js';
 import type { ClientModel } from '../model/client.js';
-import type { Engine } from './engine.js';
+import { afterAll, type Engine } from './engine.js';
 import { chunkAt, type FileLayout, type LayerLayout, type Layout } from './layout.js';
 import type { NetworkSide, Pool } from './network-side.js';
 import { PageCache, type Span } from './page-cache.js';
@@ -25,8 +25,15 @@ class LayerState {
   }
 }
 
+/** A read that the kernel has sent and that is not answered yet. */
+interface KernelRead {
+  readonly from: Bytes;
+  readonly to: Bytes;
+  readonly waiters: (() => void)[];
+}
+
 export class StargzClient {
-  /** Chunks that somebody waited for. */
+  /** Chunks that were not there when they were read. */
   misses = 0;
   /** Requests for them. */
   onDemand = 0;
@@ -36,6 +43,8 @@ export class StargzClient {
   private readonly chunks = new Map<number, Uint8Array>();
   /** Who waits for a chunk on its way, by file and chunk. */
   private readonly waiting = new Map<string, (() => void)[]>();
+  /** By file: the kernel's reads for which something is fetched. */
+  private readonly reads = new Map<number, KernelRead[]>();
   private prefetches = 0;
   private whenPrefetched: (() => void) | undefined;
 
@@ -94,14 +103,33 @@ export class StargzClient {
   readonly serve: Serve = (file, offset, length, done) => {
     const layout = this.layout.files[file];
     if (!layout) return 0;
-    const spans = this.pages.read(file, layout.size, offset, length);
-    if (spans.length === 0) return 0;
-    const cost = this.readCost(spans);
-    const missing = this.missing(file, layout, spans);
-    if (missing.length === 0) return cost;
-    this.bring(file, layout, missing, () => this.engine.after(cost, done));
+    const { waited, ahead } = this.pages.read(file, layout.size, offset, length);
+    for (const span of ahead) this.send(file, layout, span);
+    let cost = 0;
+    for (const span of waited) if (!this.send(file, layout, span)) cost += this.readCost(span);
+    const pending = this.reads.get(file)?.filter(({ from, to }) => from < offset + length && to > offset) ?? NOTHING;
+    if (pending.length === 0) return cost;
+    const all = afterAll(pending.length, () => this.engine.after(cost, done));
+    for (const { waiters } of pending) waiters.push(all);
     return undefined;
   };
+
+  /** A read of the kernel. @returns whether something has to be fetched for it; it is in `reads` until that is there */
+  private send(file: number, layout: FileLayout, span: Span): boolean {
+    const missing = this.missing(file, layout, span);
+    if (missing.length === 0) return false;
+    const read: KernelRead = { from: span[0], to: span[1], waiters: [] };
+    const reads = this.reads.get(file) ?? [];
+    this.reads.set(file, reads);
+    reads.push(read);
+    this.bring(file, layout, missing, () =>
+      this.engine.after(this.readCost(span), () => {
+        reads.splice(reads.indexOf(read), 1);
+        for (const waiter of read.waiters) waiter();
+      }),
+    );
+    return true;
+  }
 
   private endWait(): void {
     const done = this.whenPrefetched;
@@ -150,31 +178,28 @@ export class StargzClient {
       done();
       return false;
     }
-    const received = (): void => {
-      for (const i of wanted) pieces[i] = 1;
-      done();
+    // Pieces are kept as they come; whoever needs one of them does not ask for it again.
+    let kept = 0;
+    const keep = (share: number): void => {
+      for (const until = Math.floor(share * wanted.length); kept < until; kept++) pieces[wanted[kept]!] = 1;
     };
-    this.side.request(layer.pool, bytes, received, ranges);
+    this.side.request(layer.pool, bytes, done, ranges, keep);
     return true;
   }
 
-  private readCost(spans: readonly Span[]): Nanos {
+  private readCost([from, to]: Span): Nanos {
     const { readahead, perRead, perReadByte } = this.client;
-    let nanos = 0;
-    for (const [from, to] of spans) nanos += Math.ceil((to - from) / readahead) * perRead + (to - from) * perReadByte;
-    return nanos;
+    return Math.ceil((to - from) / readahead) * perRead + (to - from) * perReadByte;
   }
 
-  /** Chunks under the spans that are not there. */
-  private missing(file: number, layout: FileLayout, spans: readonly Span[]): number[] {
+  /** Chunks under the span that are not there. */
+  private missing(file: number, layout: FileLayout, [from, to]: Span): readonly number[] {
     const layer = this.layers[layout.layer]!;
     if (layer.prefetched && layout.offset[0]! < layer.layout.prefetch) return NOTHING;
     const there = this.chunks.get(file);
     const out: number[] = [];
-    for (const [from, to] of spans) {
-      for (let i = chunkAt(layout, from); i < layout.at.length && layout.at[i]! < to; i++)
-        if (there?.[i] !== 1 && out.at(-1) !== i) out.push(i);
-    }
+    for (let i = chunkAt(layout, from); i < layout.at.length && layout.at[i]! < to; i++)
+      if (there?.[i] !== 1) out.push(i);
     return out;
   }
 
@@ -225,4 +250,4 @@ export class StargzClient {
   }
 }
 
-const NOTHING: number[] = [];
+const NOTHING: never[] = [];

@@ -165,16 +165,46 @@ test('two readers of one chunk fetch it once', () => {
   assert.deepEqual([misses, onDemand], [2, 2]);
 });
 
+/** `[first, last)` page → bytes. */
+const pages = (from: number, to: number) => [from * 4096, to * 4096];
+
 test('the kernel reads around what is asked for, and never twice', () => {
-  const pages = new PageCache(128 * KIB);
-  assert.deepEqual(pages.read(0, MIB, 512 * KIB, 4096), [[448 * KIB, 576 * KIB]]);
-  assert.deepEqual(pages.read(0, MIB, 500 * KIB, 8192), []);
-  assert.deepEqual(pages.read(0, MIB, 572 * KIB, 8192), [[576 * KIB, 636 * KIB]]);
-  assert.deepEqual(pages.read(1, 5000, 0, 10), [[0, 5000]]);
-  assert.deepEqual(pages.read(0, MIB, 0, MIB), [
-    [0, 448 * KIB],
-    [636 * KIB, MIB],
-  ]);
+  const cache = new PageCache(128 * KIB);
+  const read = (page: number, count = 1) => cache.read(0, MIB, page * 4096, count * 4096);
+  assert.deepEqual(read(128), { waited: [pages(112, 144)], ahead: [] });
+  assert.deepEqual(read(125, 2), { waited: [], ahead: [] });
+  // The window around page 100 ends where the other begins.
+  assert.deepEqual(read(100), { waited: [pages(84, 112)], ahead: [] });
+  assert.deepEqual(read(2), { waited: [pages(0, 32)], ahead: [] });
+  assert.deepEqual(cache.read(1, 5000, 0, 10), { waited: [[0, 5000]], ahead: [] });
+  assert.deepEqual(new PageCache(0).read(0, MIB, 4096, 8192), { waited: [pages(1, 3)], ahead: [] });
+});
+
+test('who touches the last quarter of a window makes the kernel read ahead; nobody waits for that', () => {
+  const cache = new PageCache(128 * KIB);
+  const read = (page: number) => cache.read(0, 4 * MIB, page * 4096, 4096);
+  read(128); // pages 112 to 143, 136 is marked
+  assert.deepEqual(read(135), { waited: [], ahead: [] });
+  assert.deepEqual(read(136), { waited: [], ahead: [pages(144, 176)] });
+  // The first page of what was read ahead is marked in its turn; a mark works once.
+  assert.deepEqual(read(144), { waited: [], ahead: [pages(176, 208)] });
+  assert.deepEqual(read(144), { waited: [], ahead: [] });
+  // After another window somewhere else, the mark of an older one begins small again: twice what was left of it.
+  read(400); // 384 to 415, 408 is marked
+  read(600);
+  assert.deepEqual(read(408), { waited: [], ahead: [pages(416, 434)] });
+});
+
+test('what is only read ahead is fetched too, while the workload goes on', () => {
+  const touches = replay([0, 0, 'read', 0, 0, 10, 0], [0, 0, 'read', 0, 24 * 4096, 10, 0]);
+  const file = { layer: 0, size: 10 * MIB, at: [0, 128 * KIB], offset: [0, 100_000], end: 5_000_000 };
+  const base = layout([5_000_000]);
+  const start = (one: Parameters<typeof scheduleOf>[0]) =>
+    startOf(scheduleOf(one, 0), { ...base, files: [file] }, 'lazy', delay(100), client());
+  // The second page is in the first chunk, the window that it brings in the second one, which has its own window.
+  assert.equal(start(touches).misses, 2);
+  assert.equal(start(replay([0, 0, 'read', 0, 0, 10, 0])).misses, 1);
+  assert.equal(start(touches).ready, start(replay([0, 0, 'read', 0, 0, 10, 0])).ready);
 });
 
 test('the same simulation gives the same numbers', () => {
