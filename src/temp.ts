@@ -2,10 +2,11 @@
 // its own, reads from a pipe that only this process holds. When the pipe closes, it removes what it was told of.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, rmSync } from 'node:fs';
+import { mkdirSync, rmSync, statfsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import { HotlayerError } from './errors.js';
+import { type Bytes, formatBytes } from './units.js';
 
 /** Reads one path a line until the pipe closes, then removes them all. Ignores the signals of a terminal. */
 const REAPER = `trap '' INT TERM HUP QUIT; set --; while IFS= read -r p; do set -- "$@" "$p"; done; [ $# -eq 0 ] || rm -rf -- "$@"`;
@@ -22,6 +23,21 @@ function reap(path: string): void {
     (reaper.stdin as unknown as { unref?(): void } | null)?.unref?.();
   }
   reaper.stdin?.write(`${path}\n`);
+}
+
+/**
+ * @param what needs it, for the message
+ * @throws HL_ERR_IO when the file system of `directory` has less than `bytes` for us. One that does not say how large it
+ *   is has enough
+ */
+export function requireSpace(directory: string, bytes: Bytes, what: string): void {
+  const { blocks, bavail, bsize } = statfsSync(directory);
+  if (blocks === 0 || bavail * bsize >= bytes) return;
+  throw new HotlayerError(
+    'HL_ERR_IO',
+    `${what} need at least ${formatBytes(bytes)} in ${dirname(directory)}; there are ${formatBytes(bavail * bsize)} free`,
+    { hint: 'free some space there, or choose a place with more room with --tmpdir', context: { file: directory } },
+  );
 }
 
 export interface TempDir extends Disposable {

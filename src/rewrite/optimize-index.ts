@@ -16,7 +16,7 @@ import {
 import type { SpooledImage } from '../rootfs/spooled-image.js';
 import { carryEntry, carryReferrers, type Moves, type ReferrerResult } from './companions.js';
 import { checkInterrupted } from './interrupt.js';
-import { type OptimizeOptions, type OptimizeResult, writeOptimized } from './optimize.js';
+import { MadeLayers, type OptimizeOptions, type OptimizeResult, writeOptimized } from './optimize.js';
 
 export interface PlatformPlan {
   readonly plan: Plan;
@@ -86,9 +86,10 @@ export async function optimizeIndex(
 ): Promise<OptimizeIndexResult> {
   try {
     const done = new Map<Digest, PlatformResult>();
+    const made = new MadeLayers();
     for (const image of steps.order) {
       try {
-        done.set(image.descriptor.digest, await onePlatform(image, sink, steps));
+        done.set(image.descriptor.digest, await onePlatform(image, sink, steps, made));
       } catch (error) {
         throw withContext(error, { image: `${index.reference} (${formatPlatform(image.platform)})` });
       }
@@ -108,6 +109,7 @@ async function onePlatform(
   image: Image,
   sink: ImageSink | undefined,
   steps: OptimizeIndexSteps,
+  made: MadeLayers,
 ): Promise<PlatformResult> {
   const options = steps.options(image);
   checkInterrupted(options.signal, `${formatPlatform(image.platform)} was optimized`);
@@ -115,7 +117,7 @@ async function onePlatform(
   const planned = await steps.plan(spooled);
   const platform = formatPlatform(image.platform);
   if (!sink) return { platform, ...planned };
-  const result = await writeOptimized(image, sink, planned.plan, { ...options, spooled: spooled.layers });
+  const result = await writeOptimized(image, sink, planned.plan, { ...options, spooled: spooled.layers, made });
   return { platform, ...planned, result };
 }
 

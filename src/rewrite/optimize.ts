@@ -14,7 +14,7 @@ import { stargzAnnotations } from '../stargz/annotations.js';
 import { checkChunkSize } from '../stargz/chunking.js';
 import { type Codec, type CodecName, defaultHotLevel, LEVELS, openCodec } from '../stargz/codec.js';
 import { CompressionPool } from '../stargz/compression-pool.js';
-import { type SpooledLayer, spoolLayer } from '../stargz/spool.js';
+import { requireSpoolSpace, type SpooledLayer, spoolLayer } from '../stargz/spool.js';
 import type { TarEntry } from '../stargz/tar-entry.js';
 import { copyOfEntry, type MadeFile, type StargzInput, type StargzResult, writeStargz } from '../stargz/writer.js';
 import { makeTempDir } from '../temp.js';
@@ -49,6 +49,16 @@ export interface OptimizeOptions {
   readonly onProgress?: OnProgress | undefined;
   /** The source's layers, when the caller has them uncompressed already. They are not closed. */
   readonly spooled?: readonly SpooledLayer[] | undefined;
+  /** Shared by images that are written into one sink, in turn or at once: a layer that several have is made once. */
+  readonly made?: MadeLayers | undefined;
+}
+
+/** Layers being written or done in a run with the same options. */
+export class MadeLayers {
+  /** By what makes their bytes: blob, order, chunks. `by` is the image's work that began it. */
+  readonly results = new Map<string, { readonly by: object; readonly result: Promise<OptimizedLayerResult> }>();
+  /** By blob, of those whose plan has a start that is to be told. */
+  readonly tocs = new Map<Digest, WrittenToc>();
 }
 
 export interface OptimizedLayerResult {
@@ -74,6 +84,8 @@ export interface OptimizedLayerResult {
   readonly members: number;
   /** Index of the layer below that is the same blob, when there is one: it was written once. */
   readonly sameAs?: number;
+  /** Another image of the run has the same layer, and it was made there. */
+  readonly reused?: true;
   /** The blob was optimized in just this way already: what was made of it is byte for byte what it was. */
   readonly unchanged?: true;
   readonly warnings: readonly LayerWarning[];
@@ -125,8 +137,7 @@ export function writeOptimized(
 const WORTH_THREADS = MIB;
 
 class Optimizer {
-  /** Layers being written or done, by what makes their bytes: blob, order, chunks. */
-  private readonly written = new Map<string, Promise<OptimizedLayerResult>>();
+  private readonly made: MadeLayers;
   private readonly spooled: SpooledLayer[] = [];
   /** Aborted when one layer fails, for all others. */
   private readonly stop = new AbortController();
@@ -136,9 +147,6 @@ class Optimizer {
   private pool: CompressionPool | undefined;
   /** Uncompressed bytes written, by layer. */
   private readonly done: number[];
-  /** Of layers by index, when the plan has a start that is to be told. */
-  private readonly tocs = new Map<number, WrittenToc>();
-
   constructor(
     private readonly source: Image,
     private readonly sink: ImageSink,
@@ -146,6 +154,7 @@ class Optimizer {
     private readonly options: OptimizeOptions,
   ) {
     this.signal = options.signal ? AbortSignal.any([options.signal, this.stop.signal]) : this.stop.signal;
+    this.made = options.made ?? new MadeLayers();
     this.done = source.layers.map(() => 0);
   }
 
@@ -157,6 +166,7 @@ class Optimizer {
     // Only to see that its bytes are the known ones.
     await openCodec(options.codec, options.hotLevel ?? LEVELS[codec.name].hot);
     const temp = makeTempDir(options.tempParent);
+    if (!options.spooled) requireSpoolSpace(source.layers, temp.path);
     const writes: Promise<OptimizedLayerResult>[] = [];
     if (source.layers.reduce((sum, layer) => sum + layer.descriptor.size, 0) > WORTH_THREADS) {
       this.pool = new CompressionPool(codec, { jobs: options.jobs ?? availableParallelism(), signal: this.signal });
@@ -238,16 +248,22 @@ class Optimizer {
     const rewrite = () => this.rewrite(layer, entries, order, plan, links, codec, onLaidOut);
     // Copies depend on the layers below, everything else on blob and plan.
     if (links.copies.size > 0) return rewrite();
-    const key = JSON.stringify([layer.descriptor.digest, order.hot.map((e) => e.index), plan.chunks]);
-    const first = this.written.get(key);
+    const key = JSON.stringify([
+      layer.descriptor.digest,
+      order.hot.map((e) => e.index),
+      plan.chunks,
+      this.plan.start !== undefined,
+    ]);
+    const first = this.made.results.get(key);
     if (first) {
       onLaidOut();
-      const same = await first;
+      const { sameAs, reused, ...same } = await first.result;
       this.progress('write', index, this.spooled[index]!.size, this.spooled[index]!.size);
-      return { ...same, index, sameAs: same.index, warnings: same.warnings.map((w) => ({ ...w, layer: index })) };
+      const warnings = same.warnings.map((w) => ({ ...w, layer: index }));
+      return { ...same, index, warnings, ...(first.by === this ? { sameAs: same.index } : { reused: true }) };
     }
     const result = rewrite();
-    this.written.set(key, result);
+    this.made.results.set(key, { by: this, result });
     return result;
   }
 
@@ -267,7 +283,7 @@ class Optimizer {
     const written = await this.write(layer, entries, order, plan, links, { codec, hotLevel, onLaidOut });
     for (const { code, entry, message } of written.warnings) warnings.push({ layer: index, code, entry, message });
     if (this.options.strict) refuse(warnings);
-    if (this.plan.start) this.tocs.set(index, { json: written.toc, tocOffset: written.tocOffset });
+    if (this.plan.start) this.made.tocs.set(written.digest, { json: written.toc, tocOffset: written.tocOffset });
     const prefetch = order.hot.length > 0;
     return {
       index,
@@ -340,7 +356,7 @@ class Optimizer {
 
   private async putDocuments(results: readonly OptimizedLayerResult[]): Promise<OptimizeResult> {
     const { source, sink } = this;
-    const tocOf = (result: OptimizedLayerResult) => this.tocs.get(result.sameAs ?? result.index);
+    const tocOf = (result: OptimizedLayerResult) => this.plan.start && this.made.tocs.get(result.digest);
     const start = this.plan.start && startAnnotation(this.plan.start, results.map(tocOf));
     const layers = results.map((result, i): NewLayer => {
       const old = source.layers[i]!.descriptor;

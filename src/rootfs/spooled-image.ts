@@ -2,7 +2,7 @@
 // verifying start from. Made once, shared by all of them.
 import { withContext } from '../errors.js';
 import type { Image } from '../image/types.js';
-import { type SpooledLayer, spoolLayer } from '../stargz/spool.js';
+import { requireSpoolSpace, type SpooledLayer, spoolLayer } from '../stargz/spool.js';
 import { makeTempDir } from '../temp.js';
 import type { Bytes } from '../units.js';
 import { mergeLayers } from './merge.js';
@@ -35,6 +35,7 @@ export async function spoolImage(image: Image, options: SpoolImageOptions = {}):
   let before = 0;
   using temp = makeTempDir(options.tempParent, 'hotlayer-spool');
   try {
+    requireSpoolSpace(image.layers, temp.path);
     for (const layer of image.layers) {
       const spooled = await spoolLayer(layer, temp.path, {
         onProgress: (done) => options.onProgress?.(before + done, total, layer.index),

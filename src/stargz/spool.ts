@@ -5,6 +5,7 @@ import { promisify } from 'node:util';
 import { type ErrorContext, HotlayerError } from '../errors.js';
 import type { Digest } from '../image/digest.js';
 import type { Layer } from '../image/types.js';
+import { requireSpace } from '../temp.js';
 import { type Bytes, MIB } from '../units.js';
 import { gunzipExactly, gunzipFast, isGzip, type Sink } from './gunzip.js';
 import { SpoolFile, type SpoolLimits, TarDigester } from './spool-file.js';
@@ -49,6 +50,17 @@ export async function spoolLayer(layer: Layer, dir: string, options: SpoolOption
     if (inPlace) return inPlace;
   }
   return (await spool(layer, dir, where, options, false)) ?? (await spool(layer, dir, where, options, true))!;
+}
+
+/**
+ * Fails at once where spooling is sure to fail later: tars are hardly ever smaller than what they were compressed to.
+ * @param dir where the spool files will be
+ * @throws HL_ERR_IO
+ */
+export function requireSpoolSpace(layers: readonly Layer[], dir: string): void {
+  const spooled = layers.filter((layer) => layer.file === undefined || layer.compression !== 'none');
+  const least = spooled.reduce((sum, layer) => sum + layer.descriptor.size, 0);
+  requireSpace(dir, least, 'the uncompressed layers');
 }
 
 /** @returns undefined when `exactly` is needed */

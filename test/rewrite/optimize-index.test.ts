@@ -376,3 +376,23 @@ function sbomAs(dir: string, list: Descriptor, { mediaType, digest, size }: Desc
 function rewritten(dir: string, nested: Descriptor): Descriptor {
   return putJson(dir, { ...readJson<Index>(dir, nested.digest), annotations: { new: 'one' } }, MEDIA.index);
 }
+
+test('a layer that two platforms have is made once', async (t) => {
+  const [dir, out] = [join(testDir(t), 'in'), join(testDir(t), 'out')];
+  const shared = tarOf(file('shared', 'of both'.repeat(1000)));
+  const image = (platform: { os: string; architecture: string }, text: string) =>
+    unnamed(buildLayout(dir, { platform, layers: [shared, tarOf(file('own', text))], tag: 'part' }).manifest);
+  const source = putIndex(dir, [image(AMD, 'a'), image(ARM, 'b')], '1');
+  const result = await optimizeAll(source, `oci:${out}:1`);
+  const [one, two] = result.platforms.map((platform) => platform.result!.layers);
+  assert.deepEqual(
+    [one, two].map((layers) => layers!.map((layer) => layer.reused ?? false)),
+    [
+      [false, false],
+      [true, false],
+    ],
+  );
+  assert.equal(one![0]!.digest, two![0]!.digest);
+  assert.equal(two![0]!.sameAs, undefined);
+  await assertVerified(source, `oci:${out}:1`);
+});
