@@ -49,7 +49,12 @@ const SAMPLES: readonly Sample[] = [
   { name: 'nginx', image: 'nginx', budgets: size('8MiB') },
   { name: 'node', image: 'node', budgets: size('48MiB') },
   { name: 'redis', image: 'redis', budgets: size('8MiB') },
-  { name: 'postgresql', image: 'postgresql', budgets: size('64MiB') },
+  // It leaves a big file that is read here and there behind the landmark: that costs less.
+  {
+    name: 'postgresql',
+    image: 'postgresql',
+    budgets: { ...size('160MiB'), 'prefetch-coverage': ['warn', { min: '95%' }] },
+  },
 ]
   .map((sample): Sample => ({ ...sample, about: aboutOf(sample.image), status: 0 }))
   .concat({
