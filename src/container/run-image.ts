@@ -2,6 +2,7 @@
 import type { ImageConfig } from '../image/types.js';
 import { Cache, type CacheOptions } from '../lazy/cache.js';
 import { ChunkService, type ServiceCounts, type ServiceOptions } from '../lazy/chunk-service.js';
+import type { LazyFsArgs } from '../lazy/lazy-fs.js';
 import { lazyFsModule } from '../lazy/module-url.js';
 import { type LazyImage, type OpenLazyOptions, openLazyImage } from '../lazy/open-image.js';
 import { type HotFile, wishesFor, wishesOfLandmarks } from '../lazy/prefetch.js';
@@ -26,6 +27,8 @@ export interface OpenedImage extends AsyncDisposable {
   readonly image: LazyImage;
   readonly service: ChunkService;
   readonly cache: Cache;
+  /** What was given to be fetched ahead. */
+  readonly hot: Promise<Iterable<HotFile>> | undefined;
   /** Begins with what is fetched ahead; settles when that is here, or cannot be had. */
   fetchAhead(): Promise<void>;
   /** Idempotent. */
@@ -63,6 +66,7 @@ export async function openForReading(reference: string, options: LazyOptions): P
       image,
       service,
       cache,
+      hot,
       async fetchAhead() {
         if (offline) return;
         const files = await hot;
@@ -83,6 +87,12 @@ export async function openForReading(reference: string, options: LazyOptions): P
 
 /** How long after a start that found all of its layers in the cache it is seen to that all that it needs is there, ms. */
 const LATER_MS = 500;
+
+/** What is known of the start, for the file system: it does not read around it. */
+async function startOf(image: LazyImage, hot: OpenedImage['hot']): Promise<LazyFsArgs['start']> {
+  const files = await hot?.catch(() => undefined);
+  return files ? { files: [...files] } : image.start && { groups: image.start.groups };
+}
 
 /** A file system around the image's own, which sees what it is asked: for traces. */
 export interface Observer {
@@ -117,10 +127,12 @@ export async function runImage(reference: string, options: RunImageOptions): Pro
     const { config } = image.config;
     const spec: SessionSpec = {
       ...specOf(options, taken.inherited),
-      fs: observer ? observer.fs(image.fs, taken.own) : { module: lazyFsModule, args: { layers: image.fs } },
+      fs: observer
+        ? observer.fs(image.fs, taken.own)
+        : { module: lazyFsModule, args: { layers: image.fs, start: await startOf(image, opened.hot) } },
       ...(options.precision === 'exact'
         ? { maxReadahead: 0, readdirplus: false }
-        : // What is fetched ahead is what is needed, to the page: the kernel must not ask for what lies around it.
+        : // While a start is fetched to the page, the kernel must not ask for what lies around. Later starts may.
           image.start && !image.start.idle && { maxReadahead: 0 }),
       process: options.process(image.config),
       ...(config?.StopSignal ? { stopSignal: config.StopSignal } : {}),

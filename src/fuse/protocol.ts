@@ -95,6 +95,10 @@ export const OPEN_OUT = 16;
 export const STATFS_OUT = 80;
 /** struct fuse_init_out: 4×4, 2×2, 2×4, 2×2, flags2 4, then 7×4 that later protocols gave names to = 64. */
 export const INIT_OUT = 64;
+/** enum fuse_notify_code: bytes of a file for the kernel's page cache, unasked for. */
+export const NOTIFY_STORE = 4;
+/** struct fuse_notify_store_out: nodeid 8, offset 8, size 4, padding 4 */
+export const STORE_OUT = 24;
 /** struct fuse_dirent before the name: ino 8, off 8, namelen 4, type 4 = 24; records are padded to 8. */
 export const DIRENT = 24;
 

@@ -10,6 +10,7 @@ import { ownIdMaps } from './id-map.js';
 import { opName } from './protocol.js';
 import { type DeferredRead, FuseServer } from './server.js';
 import type { FsModule } from './types.js';
+import type { Reply } from './wire.js';
 import { PHASE, type ThreadData, type WorkerInput, type WorkerMessage } from './worker-messages.js';
 
 const told = once(parentPort!, 'message');
@@ -76,6 +77,15 @@ function send(server: FuseServer, length: number): void {
   }
 }
 
+/** What the kernel does not take it will ask for. */
+function store({ bytes }: Reply, length: number): void {
+  try {
+    writeSync(input.fd, bytes, 0, length, null);
+  } catch {
+    // forgotten meanwhile, or a kernel that cannot
+  }
+}
+
 function serve(server: FuseServer): void {
   while (receive(server)) {
     const started = server.init !== undefined;
@@ -100,7 +110,7 @@ async function run(): Promise<void> {
   try {
     const { maxReadahead, readdirplus, ttlSeconds } = input;
     const onLater = (read: DeferredRead) => say({ kind: 'later', read });
-    const options = { maxReadahead, readdirplus, ttlSeconds, ...ownIdMaps(), onFault };
+    const options = { maxReadahead, readdirplus, ttlSeconds, ...ownIdMaps(), onFault, onStore: store };
     const server = new FuseServer(fs, module.createAnswerer ? { ...options, onLater } : options);
     say({ kind: 'ready' });
     serve(server);

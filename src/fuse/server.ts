@@ -18,12 +18,14 @@ import {
   MAX_PAGES,
   MAX_WRITE,
   NAME_MAX,
+  NOTIFY_STORE,
   negotiateInit,
   OP,
   OPEN_OUT,
   OUT_HEADER,
   opName,
   STATFS_OUT,
+  STORE_OUT,
 } from './protocol.js';
 import { Reply, Request } from './wire.js';
 
@@ -43,6 +45,8 @@ export interface ServerOptions {
   readonly mapGid?: ((gid: number) => number) | undefined;
   /** A read whose answer is given elsewhere (deferred.ts): nothing is written for it here. Absent: it fails with EIO. */
   readonly onLater?: ((read: DeferredRead) => void) | undefined;
+  /** Writes `store` up to a length, without an answer. Absent: nothing is given to the kernel unasked. */
+  readonly onStore?: ((store: Reply, length: number) => void) | undefined;
   /** An exception that is not an FsError; the request was answered with EIO. Must not throw. */
   readonly onFault?: ((error: unknown, operation: string, node: NodeId) => void) | undefined;
 }
@@ -59,6 +63,10 @@ export interface DeferredRead {
 
 const same = (id: number) => id;
 
+/** Of one file, handed over when it is first opened; and at once. */
+const STORE_MOST = 16 * 1024 * 1024;
+const STORE_PIECE = 256 * 1024;
+
 export class FuseServer {
   readonly request = new Request();
   readonly reply = new Reply();
@@ -72,6 +80,8 @@ export class FuseServer {
   readonly #mapUid: (uid: number) => number;
   readonly #mapGid: (gid: number) => number;
   readonly #options: ServerOptions;
+  readonly #stored = new Set<NodeId>();
+  readonly #store = new Reply();
 
   constructor(fs: RootFs, options: ServerOptions = {}) {
     this.#fs = fs;
@@ -243,10 +253,37 @@ export class FuseServer {
     const flags = request.u32(IN_HEADER);
     if (flags & O_WRITING) return reply.fail(request, ERRNO.EROFS);
     const handle = this.#fs.open(request.nodeid, flags, request.caller);
+    this.#storeLikely(request.nodeid, handle);
     reply.u64(OUT_HEADER, handle);
     reply.u32(OUT_HEADER + 8, FOPEN_KEEP_CACHE | FOPEN_NOFLUSH);
     reply.u32(OUT_HEADER + 12, 0);
     return reply.finish(request, OPEN_OUT);
+  }
+
+  /**
+   * Only before a file is open for the first time: then no read of it can be waiting. The kernel locks a page that it
+   * waits for, and would wait here for that lock, for ever.
+   */
+  #storeLikely(node: NodeId, handle: number): void {
+    const { onStore } = this.#options;
+    if (!onStore || !this.#fs.likely || this.#stored.has(node)) return;
+    this.#stored.add(node);
+    let left = STORE_MOST;
+    for (const [offset, length] of this.#fs.likely(node)) {
+      for (let at = 0; at < length && left > 0; at += STORE_PIECE) {
+        const size = Math.min(STORE_PIECE, length - at, left);
+        this.#store.reserve(STORE_OUT + size);
+        const { bytes } = this.#store;
+        const got = this.#fs.read(node, handle, bytes, OUT_HEADER + STORE_OUT, size, offset + at, this.request.caller);
+        if (got instanceof Later || got === 0) return;
+        this.#store.u64(OUT_HEADER, node);
+        this.#store.u64(OUT_HEADER + 8, offset + at);
+        this.#store.u32(OUT_HEADER + 16, got);
+        this.#store.u32(OUT_HEADER + 20, 0);
+        onStore(this.#store, this.#store.notify(NOTIFY_STORE, STORE_OUT + got));
+        left -= got;
+      }
+    }
   }
 
   #read(): number {

@@ -145,6 +145,15 @@ export class Reply {
     return this.#header(request, OUT_HEADER, -errno);
   }
 
+  /** The same for what answers no request. @param code of enum fuse_notify_code */
+  notify(code: number, bodyLength: number): number {
+    this.words[0] = OUT_HEADER + bodyLength;
+    this.words[1] = code;
+    this.words[2] = 0;
+    this.words[3] = 0;
+    return OUT_HEADER + bodyLength;
+  }
+
   #header(request: Request, length: number, error: number): number {
     this.words[0] = length;
     this.words[1] = error;

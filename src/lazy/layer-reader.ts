@@ -11,6 +11,10 @@ import { LAYER_FILES, openKept } from './layer-directory.js';
 import { blocksOf } from './layer-store.js';
 import { CHUNK, type LayerMemory, type ReadTicket } from './messages.js';
 
+/** Of the smallest read there is. */
+const PAGE = 4096;
+const MOST_REFUSED = 4096;
+
 export class LayerReader {
   readonly memory: LayerMemory;
   readonly #layer: number;
@@ -20,14 +24,22 @@ export class LayerReader {
   readonly #sums: Uint32Array;
   readonly #checked: Uint8Array;
   readonly #scratch = Buffer.allocUnsafeSlow(CHECK_BLOCK);
+  /** 1 for chunks that a start needs; undefined: nobody knows which. */
+  readonly #hot: Uint8Array | undefined;
+  readonly #refused = new Set<string>();
 
   /**
    * @param inode of the content's file, as the side that fills it has it
+   * @param hot chunks that a start needs; undefined: nobody knows
    * @throws HL_ERR_IO
    */
-  constructor(layer: number, directory: string, table: ChunkTable, inode: bigint) {
+  constructor(layer: number, directory: string, table: ChunkTable, inode: bigint, hot?: Iterable<number>) {
     this.#layer = layer;
     this.#table = table;
+    if (hot) {
+      this.#hot = new Uint8Array(table.chunks.length);
+      for (const chunk of hot) this.#hot[chunk] = 1;
+    }
     const count = table.chunks.length;
     const states = new SharedArrayBuffer(Math.max(1, count));
     this.#states = new Uint8Array(states);
@@ -69,6 +81,7 @@ export class LayerReader {
       readInto(this.memory.fd, into, at);
       return into.length;
     }
+    if (this.#isGuess(missing, at, into.length)) throw new FsError(ERRNO.EIO, 'read around');
     return new Later({
       layer: this.#layer,
       at,
@@ -78,8 +91,41 @@ export class LayerReader {
     } satisfies ReadTicket);
   }
 
+  /** Ranges of a file's content that a start needs and that are here. @param size of the file */
+  *likely(first: number, size: number): Generator<readonly [offset: number, length: number]> {
+    const start = this.#table.at[first]!;
+    if (!this.#hot || size === 0) return;
+    let from = -1;
+    let to = -1;
+    for (let chunk = first; chunk < this.#table.chunks.length && this.#table.at[chunk]! < start + size; chunk++) {
+      if (this.#hot[chunk] === 0 || Atomics.load(this.#states, chunk) === CHUNK.absent) continue;
+      const offset = this.#table.at[chunk]! - start;
+      if (offset !== to) {
+        if (to > from) yield [from, to - from];
+        from = offset;
+      }
+      to = offset + this.#table.chunks[chunk]!.size;
+    }
+    if (to > from) yield [from, to - from];
+  }
+
   close(): void {
     closeSync(this.memory.fd);
+  }
+
+  /**
+   * The kernel reads around what a process asks for. When that would fetch what no start needs, or make it wait for
+   * several things of which it needs one, it gets an error: it then asks for the page itself, and for nothing else. Nobody
+   * sees the error but a reader of more than a page at once that asks the same again, which is then answered.
+   */
+  #isGuess(missing: readonly (readonly number[])[], at: number, length: number): boolean {
+    if (!this.#hot || length <= PAGE) return false;
+    if (missing.length === 1 && this.#hot[missing[0]![0]!] === 1) return false;
+    const key = `${at} ${length}`;
+    if (this.#refused.delete(key)) return false;
+    if (this.#refused.size >= MOST_REFUSED) this.#refused.clear();
+    this.#refused.add(key);
+    return true;
   }
 
   /** Whether the blocks of a kept chunk that [at, end) touches are what they were when they were kept. */

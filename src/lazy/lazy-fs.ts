@@ -7,10 +7,13 @@ import type { FsPort, Later } from '../rootfs/types.js';
 import type { TarEntry, TarTime } from '../stargz/tar-entry.js';
 import { readPayload, scanTarFd } from '../stargz/tar-scan.js';
 import type { TocEntry } from '../stargz/toc-parse.js';
+import { chunksWithin } from './fetch-plan.js';
 import { closeQuietly } from './layer-directory.js';
 import { LayerReader } from './layer-reader.js';
-import { loadToc } from './load-toc.js';
+import { type LoadedToc, loadToc } from './load-toc.js';
 import type { TablesMessage } from './messages.js';
+import { type HotFile, wishesFor } from './prefetch.js';
+import type { StartGroup } from './start-map.js';
 import { openTar } from './tar-store.js';
 
 /** Plain data, for another thread or process. */
@@ -30,17 +33,20 @@ export type LazyLayerArgs =
 export interface LazyFsArgs extends LayersFsOptions {
   /** Lowest first. */
   readonly layers: readonly LazyLayerArgs[];
+  /** What a start needs, as far as somebody knows: by place in the blobs, or by path. Then little else is read ahead. */
+  readonly start?: { readonly groups: readonly StartGroup[] } | { readonly files: readonly HotFile[] } | undefined;
 }
 
 interface OpenLayer {
   readonly entries: readonly TarEntry[];
   readonly reader?: LayerReader;
   read(entry: TarEntry, offset: number, into: Buffer): number | Later;
+  likely?(entry: TarEntry): Iterable<readonly [offset: number, length: number]>;
   close(): void;
 }
 
 /** @throws HL_ERR_STARGZ, HL_ERR_LAYER, HL_ERR_LIMIT, HL_ERR_IO */
-export function openLazyFs({ layers, ...options }: LazyFsArgs, port: FsPort): LayersFs {
+export function openLazyFs({ layers, start, ...options }: LazyFsArgs, port: FsPort): LayersFs {
   const open: OpenLayer[] = [];
   const close = (): void => {
     for (const layer of open) layer.close();
@@ -50,13 +56,20 @@ export function openLazyFs({ layers, ...options }: LazyFsArgs, port: FsPort): La
     for (const layer of open) if (!layer.reader) layer.close();
   };
   try {
-    for (const [index, layer] of layers.entries())
-      open.push(layer.kind === 'tar' ? openWhole(layer) : openStargzLayer(index, layer));
+    const tocs = layers.map((layer) =>
+      layer.kind === 'tar' ? undefined : loadToc(layer.directory, layer.tocDigest, layer.name),
+    );
+    const hot = start && hotChunks(start, tocs);
+    for (const [index, layer] of layers.entries()) {
+      if (layer.kind === 'tar') open.push(openWhole(layer));
+      else open.push(openStargzLayer(index, layer, tocs[index]!, hot && (hot.get(index) ?? [])));
+    }
     const tables: TablesMessage = { type: 'tables', layers: open.map(({ reader }) => reader?.memory ?? null) };
     port.post(tables);
     const tree = mergeLayers(open.map(({ entries }) => entries));
     return new LayersFs(tree, (layer, entry, offset, into) => open[layer]!.read(entry, offset, into), {
       ...options,
+      ...(start && { likely: (layer, entry) => open[layer]!.likely?.(entry) ?? [] }),
       onClose: closeWhole,
     });
   } catch (error) {
@@ -65,15 +78,47 @@ export function openLazyFs({ layers, ...options }: LazyFsArgs, port: FsPort): La
   }
 }
 
-function openStargzLayer(index: number, layer: LazyLayerArgs & { kind: 'stargz' }): OpenLayer {
-  const { entries, table } = loadToc(layer.directory, layer.tocDigest, layer.name);
-  const reader = new LayerReader(index, layer.directory, table, layer.inode);
+/** By layer. */
+function hotChunks(
+  start: NonNullable<LazyFsArgs['start']>,
+  tocs: readonly (LoadedToc | undefined)[],
+): ReadonlyMap<number, number[]> {
+  const hot = new Map<number, number[]>();
+  const add = (layer: number, chunk: number) => {
+    const own = hot.get(layer);
+    if (own) own.push(chunk);
+    else hot.set(layer, [chunk]);
+  };
+  if ('files' in start) for (const [layer, chunk] of wishesFor(start.files, tocs)) add(layer, chunk);
+  else {
+    for (const { layer, pieces } of start.groups) {
+      const table = tocs[layer]?.table;
+      for (const [offset, length] of table ? pieces : []) {
+        const run = chunksWithin(table!, offset, length);
+        for (let chunk = run?.first ?? 0; chunk < (run?.end ?? 0); chunk++) add(layer, chunk);
+      }
+    }
+  }
+  return hot;
+}
+
+function openStargzLayer(
+  index: number,
+  layer: LazyLayerArgs & { kind: 'stargz' },
+  { entries, table }: LoadedToc,
+  hot: readonly number[] | undefined,
+): OpenLayer {
+  const reader = new LayerReader(index, layer.directory, table, layer.inode, hot);
   return {
     entries: entries.map((entry) => new LazyEntry(entry)),
     reader,
     read(entry, offset, into) {
       const first = table.firstOf[entry.index]!;
       return first < 0 || into.length === 0 ? 0 : reader.read(first, offset, into);
+    },
+    likely(entry) {
+      const first = table.firstOf[entry.index]!;
+      return first < 0 ? [] : reader.likely(first, entry.size);
     },
     close: () => reader.close(),
   };

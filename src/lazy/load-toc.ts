@@ -6,12 +6,14 @@ import { parseToc, type TocEntry } from '../stargz/toc-parse.js';
 import { type ChunkTable, chunkTable } from './chunk-table.js';
 import { readKeptToc } from './layer-directory.js';
 
+export interface LoadedToc {
+  readonly entries: readonly TocEntry[];
+  readonly byPath: ReadonlyMap<string, TocEntry>;
+  readonly table: ChunkTable;
+}
+
 /** @param name of the layer, for messages @throws HL_ERR_IO when the cache does not have it, HL_ERR_STARGZ, HL_ERR_LIMIT */
-export function loadToc(
-  directory: string,
-  digest: Digest,
-  name: string,
-): { entries: readonly TocEntry[]; byPath: ReadonlyMap<string, TocEntry>; table: ChunkTable } {
+export function loadToc(directory: string, digest: Digest, name: string): LoadedToc {
   const kept = readKeptToc(directory, digest);
   if (!kept) {
     throw new HotlayerError('HL_ERR_IO', `${name}: its TOC is not in the cache any more (${directory})`, {

@@ -5,7 +5,10 @@ import { NO_PREFETCH_LANDMARK, PREFETCH_LANDMARK } from '../stargz/landmark.js';
 import type { TocEntry } from '../stargz/toc-parse.js';
 import { chunkAt } from './chunk-table.js';
 import type { Wish } from './fetch-plan.js';
-import type { LazyLayer } from './lazy-layer.js';
+import type { LoadedToc } from './load-toc.js';
+
+/** Of a layer that is read lazily. */
+type Tables = Pick<LoadedToc, 'byPath' | 'table'>;
 
 /** Bytes of a file that a start needs. */
 export interface HotFile {
@@ -20,7 +23,7 @@ export interface HotFile {
  * @param files in the order of first access
  * @param layers of the image, lowest first; undefined for those that are whole
  */
-export function wishesFor(files: Iterable<HotFile>, layers: readonly (LazyLayer | undefined)[]): Wish[] {
+export function wishesFor(files: Iterable<HotFile>, layers: readonly (Tables | undefined)[]): Wish[] {
   const wishes: Wish[] = [];
   for (const file of files) {
     const found = find(file, layers);
@@ -42,7 +45,7 @@ export function wishesFor(files: Iterable<HotFile>, layers: readonly (LazyLayer 
 /** The entry with a file's content: in the layer that is named, else in the topmost that has the name. */
 function find(
   { path, layer }: HotFile,
-  layers: readonly (LazyLayer | undefined)[],
+  layers: readonly (Tables | undefined)[],
 ): { layer: number; entry: TocEntry } | undefined {
   const name = path.slice(1);
   const order = [...(layer === undefined ? [] : [layer]), ...[...layers.keys()].reverse()];
@@ -57,7 +60,7 @@ function find(
 }
 
 /** Everything before the landmarks, the layers in turns. */
-export function wishesOfLandmarks(layers: readonly (LazyLayer | undefined)[]): Wish[] {
+export function wishesOfLandmarks(layers: readonly (Tables | undefined)[]): Wish[] {
   const wishes: { wish: Wish; at: number }[] = [];
   for (const [index, lazy] of layers.entries()) {
     if (!lazy || lazy.byPath.has(NO_PREFETCH_LANDMARK)) continue;

@@ -11,7 +11,7 @@ export interface Started {
 }
 
 export class StartFetch {
-  readonly #groups: readonly StartGroup[];
+  readonly groups: readonly StartGroup[];
   readonly #ask: (group: StartGroup, signal: AbortSignal) => AsyncIterable<Buffer>;
   readonly #abort = new AbortController();
   readonly #eager: (group: StartGroup) => boolean;
@@ -31,7 +31,7 @@ export class StartFetch {
     ask: (group: StartGroup, signal: AbortSignal) => AsyncIterable<Buffer>,
     eager: (group: StartGroup) => boolean = () => true,
   ) {
-    this.#groups = groups;
+    this.groups = groups;
     this.#ask = ask;
     this.#eager = eager;
     this.#pump();
@@ -45,7 +45,7 @@ export class StartFetch {
   /** All groups in order, with the answers as far as there are some: from now on they are the caller's. */
   take(): Started[] {
     this.#taken = true;
-    return this.#groups.map((group, i) => {
+    return this.groups.map((group, i) => {
       const bytes = this.#asked.get(i);
       return bytes ? { group, bytes } : { group };
     });
@@ -58,8 +58,8 @@ export class StartFetch {
   }
 
   #pump(): void {
-    for (; !this.#taken && this.#active < PARALLEL && this.#next < this.#groups.length; this.#next++) {
-      const group = this.#groups[this.#next]!;
+    for (; !this.#taken && this.#active < PARALLEL && this.#next < this.groups.length; this.#next++) {
+      const group = this.groups[this.#next]!;
       if (!this.#eager(group)) continue;
       this.#active += 1;
       const early = new Early(this.#ask(group, this.#abort.signal), () => {

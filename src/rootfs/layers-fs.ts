@@ -34,6 +34,10 @@ export interface LayersFsOptions {
    * read nor copied up. The image's owners stay in `tree`.
    */
   readonly squash?: { readonly uid: number; readonly gid: number };
+  /** RootFs.likely, of the content of an entry. */
+  readonly likely?:
+    | ((layer: number, entry: TarEntry) => Iterable<readonly [offset: number, length: number]>)
+    | undefined;
   /** Called by `close`. Absent: whoever opened the layers closes them. */
   readonly onClose?: () => void;
 }
@@ -105,6 +109,11 @@ export class LayersFs implements RootFs {
   }
 
   release(_id: NodeId, _handle: number): void {}
+
+  likely(id: NodeId): Iterable<readonly [offset: number, length: number]> {
+    const node = this.tree.node(id);
+    return (node.type === 'reg' && node.entry && this.options.likely?.(node.layer, node.entry)) || [];
+  }
 
   /** Without overlayfs's own attributes; the image's full set is in `tree`. */
   xattrs(id: NodeId, _caller: Caller): ReadonlyMap<string, Buffer> {

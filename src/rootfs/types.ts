@@ -126,6 +126,11 @@ export interface RootFs {
     caller: Caller,
   ): number | Later;
   release(node: NodeId, handle: number): void;
+  /**
+   * Ranges of a file, ascending, that `read` gives at once and that will probably be asked for: a mount may hand them to
+   * the kernel when the file is first opened. Absent: nothing is known.
+   */
+  likely?(node: NodeId): Iterable<readonly [offset: number, length: number]>;
   xattrs(node: NodeId, caller: Caller): ReadonlyMap<string, Buffer>;
   /** The kernel has dropped `count` references from lookups. Absent: nodes live as long as the file system. */
   forget?(node: NodeId, count: number): void;

@@ -42,6 +42,10 @@ test('optimize --reader hotlayer, verify, run', { skip: lackingLazy() }, async (
       blobs.some(({ headers }) => headers.range === tail),
       tail,
     );
+  const before = proxy.seen.length;
+  await run();
+  assert.equal(proxy.seen.length, before, 'the second start asks for nothing');
+
   // An image that was made for others afterwards says nothing any more.
   const plain = `oci:${join(image.dir, 'plain')}:1`;
   await expectCli(0, ['optimize', '--no-profile', target, plain]);

@@ -13,7 +13,7 @@ export type Reader = (typeof READERS)[number];
 
 /** A chunk of hot bytes is no larger: whoever waits for its first byte waits for all of it. */
 const LARGEST = 256 * KIB;
-/** Ranges with less than this between them are one chunk. Reading goes by pages, so less than one is never skipped. */
+/** Ranges with no more than this between them are one chunk. Reading goes by pages. */
 const GAP: Readonly<Record<'hotlayer' | 'both', Bytes>> = { hotlayer: 0, both: 12 * KIB };
 /** What a boundary adds to a blob: a member's header and trailer, an entry with a digest in the compressed TOC, what deflate forgets. */
 const BOUNDARY: Bytes = 250;
