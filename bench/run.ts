@@ -1,0 +1,175 @@
+// Time to ready and bytes of `hotlayer run`, cold, beside containerd with the stargz snapshotter on the peer's optimized
+// image; and warm, beside the same container on an extracted directory.
+//   npm run bench:run -- [--runs 5] [--images python,nginx] [--networks 20ms/100mbit] [--dir DIR] [--out DIR] [--fresh] [--report-only]
+// Images are made once and kept in --dir, as bench:startup does; so are measurements. Needs root and what test/e2e/client needs.
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseStart, START_ANNOTATION } from '../src/lazy/start-map.js';
+import { makeTempDir } from '../src/temp.js';
+import { labImage } from '../test/support/lab/images.js';
+import { ThrottlingProxy } from '../test/support/lab/proxy.js';
+import { lackingClient } from '../test/support/lab/tools.js';
+import { extractImage } from './run/extract.js';
+import { startLazily } from './run/lazy-start.js';
+import { type Case, type Measured, render } from './run/report.js';
+import { coldStart } from './startup/cold-start.js';
+import type { Workload } from './startup/images.js';
+import { parseNetwork } from './startup/networks.js';
+import { readOptions } from './startup/options.js';
+import { isSecluded, runSecluded } from './startup/seclusion.js';
+import { hotlayerVariant, type Made, makeVariant, VARIANTS } from './startup/variants.js';
+import { Workshop } from './startup/workshop.js';
+import { Journal } from './support/journal.js';
+import { describeHotlayer, describeMachine, writeReport } from './support/report.js';
+
+const say = (text: string) => process.stderr.write(`${text}\n`);
+const args = process.argv.slice(2);
+const options = readOptions(args.includes('--networks') ? args : [...args, '--networks', '20ms/100mbit,100ms/25mbit']);
+const lacking = lackingClient('ip', 'setpriv');
+if (lacking) throw new Error(lacking);
+const PEER = VARIANTS.find(({ name }) => name === 'peer')!;
+const OURS = hotlayerVariant('run', 'hotlayer run', ['--reader', 'hotlayer']);
+process.exitCode = isSecluded() ? await run() : await prepare();
+
+/** What needs the machine's network: the packages. */
+async function prepare(): Promise<number> {
+  for (const { recipe } of options.workloads) await labImage(recipe, join(options.directory, 'images'));
+  return runSecluded();
+}
+
+async function run(): Promise<number> {
+  const { workloads, networks, runs, directory } = options;
+  await using workshop = await Workshop.open(directory, say);
+  await using proxy = await ThrottlingProxy.start(workshop.registry.port);
+  using temp = makeTempDir(undefined, 'hotlayer-bench-run');
+  const journal = new Journal<Measured>(join(directory, 'measurements-run.jsonl'), { fresh: options.fresh });
+  const made = new Map<string, { peer: Made; ours: Made; touched: number }>();
+  for (const workload of workloads) {
+    const image = await labImage(workload.recipe, join(directory, 'images'));
+    const peer = await makeVariant(workshop, PEER, workload, image);
+    const ours = await makeVariant(workshop, OURS, workload, image);
+    made.set(workload.recipe.name, { peer, ours, touched: await touchedBytes(workshop, ours) });
+  }
+  let failures = 0;
+  for (let round = 0; round < runs && !options.reportOnly; round++) {
+    for (const [i, workload] of workloads.entries()) {
+      const name = workload.recipe.name;
+      for (const [k, network] of networks.entries()) {
+        const { peer, ours } = made.get(name)!;
+        const digests = `${peer.digest} ${ours.digest}`;
+        const known = (m: Measured) => m.image === name && m.network === network.name && m.round === round;
+        if (journal.entries().some((m) => known(m) && m.digests === digests)) continue;
+        proxy.setNetwork(parseNetwork(network.name));
+        const cache = join(temp.path, 'cache');
+        const turns = {
+          peer: async () => ({ peer: (await coldStart(workshop, proxy, peer, 'stargz', workload.ready)).start }),
+          ours: () => measureOurs(workshop, proxy, workload, ours, cache),
+        };
+        try {
+          const order = (round + i + k) % 2 === 0 ? (['peer', 'ours'] as const) : (['ours', 'peer'] as const);
+          const got = Object.assign({}, await turns[order[0]](), await turns[order[1]]()) as Omit<Measured, 'image'>;
+          journal.add({ ...got, image: name, network: network.name, round, digests });
+          const text = (ms: number) => `${(ms / 1000).toFixed(2)} s`;
+          say(
+            `round ${round} ${name} ${network.name}: peer ${text(got.peer.readyMs)} ${got.peer.bytes}, run ${text(got.cold.readyMs)} ${got.cold.bytes}, warm ${text(got.warm.readyMs)}`,
+          );
+        } catch (error) {
+          failures += 1;
+          say(`round ${round} ${name} ${network.name}: FAILED: ${(error as Error).message}`);
+        } finally {
+          rmSync(cache, { recursive: true, force: true });
+        }
+      }
+    }
+  }
+  const directories = options.reportOnly ? [] : await measureDirectories(workloads, runs, temp.path, directory);
+  const plain = new Journal<{ image: string; readyMs: number }>(join(directory, 'measurements-directory.jsonl'));
+  for (const one of directories) plain.add(one);
+  report(journal.entries(), plain.entries(), made);
+  return failures > 0 ? 1 : 0;
+}
+
+async function measureOurs(
+  workshop: Workshop,
+  proxy: ThrottlingProxy,
+  { ready }: Workload,
+  { repository, tag }: Made,
+  cache: string,
+): Promise<Pick<Measured, 'cold' | 'warm'>> {
+  await workshop.warm(repository, tag);
+  const words = ['--plain-http', '--cache-dir', cache];
+  const reference = `${proxy.host}/${repository}:${tag}`;
+  const cold = await startLazily([...words, reference], ready, proxy);
+  const warm = await startLazily([...words, '--offline', reference], ready, proxy);
+  return { cold, warm };
+}
+
+/** The same containers on a plain directory, with the same runtime. */
+async function measureDirectories(workloads: readonly Workload[], runs: number, temp: string, directory: string) {
+  const measured: { image: string; readyMs: number }[] = [];
+  for (const { recipe, ready } of workloads) {
+    const root = join(temp, recipe.name);
+    try {
+      const image = await labImage(recipe, join(directory, 'images'));
+      await extractImage(image.reference, root);
+      const { Cmd, User, WorkingDir } = recipe.config;
+      const words = [
+        ...['-e', 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'],
+        ...(User ? ['--user', User] : []),
+        ...(WorkingDir ? ['--workdir', WorkingDir] : []),
+      ];
+      for (let round = 0; round < runs; round++) {
+        const { readyMs } = await startLazily([...words, `dir:${root}`, '--', ...Cmd], ready);
+        measured.push({ image: recipe.name, readyMs });
+      }
+      say(`${recipe.name} on a directory: ${measured.at(-1)!.readyMs} ms`);
+    } catch (error) {
+      say(`${recipe.name} on a directory: FAILED: ${(error as Error).message}`);
+    } finally {
+      rmSync(root, { recursive: true, force: true });
+    }
+  }
+  return measured;
+}
+
+/** Compressed bytes of the chunks that a start reads, as the image says. */
+async function touchedBytes(workshop: Workshop, { repository, digest, layers }: Made): Promise<number> {
+  const url = `http://${workshop.registry.host}/v2/${repository}/manifests/${digest}`;
+  const answer = await fetch(url, { headers: { accept: 'application/vnd.oci.image.manifest.v1+json' } });
+  const { annotations = {} } = (await answer.json()) as { annotations?: Record<string, string> };
+  const sizes = layers.map(({ size }) => size);
+  const groups = parseStart(annotations[START_ANNOTATION] ?? '', sizes);
+  return groups.flatMap(({ pieces }) => pieces).reduce((sum, [, length]) => sum + length, 0);
+}
+
+function report(
+  measured: readonly Measured[],
+  plain: readonly { image: string; readyMs: number }[],
+  made: ReadonlyMap<string, { peer: Made; ours: Made; touched: number }>,
+): void {
+  const cases: Case[] = options.networks.flatMap(({ name: network, mbit }) =>
+    options.workloads.flatMap(({ recipe, extra }): Case[] => {
+      const { peer, ours, touched } = made.get(recipe.name)!;
+      const digests = `${peer.digest} ${ours.digest}`;
+      const own = measured.filter((m) => m.image === recipe.name && m.network === network && m.digests === digests);
+      const directory = plain.filter(({ image }) => image === recipe.name).map(({ readyMs }) => readyMs);
+      const about = { image: recipe.name, network, mbit, extra: extra ?? false, touched, directory };
+      return own.length === 0 ? [] : [{ ...about, measured: own }];
+    }),
+  );
+  if (cases.length === 0) {
+    say('nothing is measured so far: there is no report');
+    return;
+  }
+  const hotlayer = describeHotlayer();
+  const machine = describeMachine({
+    containerd: ['containerd', '--version'],
+    'stargz-snapshotter': ['dpkg-query', '-W', `-f=stargz-snapshotter \${Version}`, 'stargz-snapshotter'],
+    registry: ['docker-registry', '--version'],
+  });
+  const { markdown, data } = render(cases, machine, hotlayer);
+  process.stdout.write(markdown);
+  say(
+    `written: ${writeReport('bench-run', { schemaVersion: 1, hotlayer, machine, ...data }, markdown, options.out).join(', ')}`,
+  );
+}
