@@ -283,7 +283,7 @@ class Optimizer {
     const written = await this.write(layer, entries, order, plan, links, { codec, hotLevel, onLaidOut });
     for (const { code, entry, message } of written.warnings) warnings.push({ layer: index, code, entry, message });
     if (this.options.strict) refuse(warnings);
-    if (this.plan.start) this.made.tocs.set(written.digest, { json: written.toc, tocOffset: written.tocOffset });
+    if (written.toc) this.made.tocs.set(written.digest, { json: written.toc, tocOffset: written.tocOffset });
     const prefetch = order.hot.length > 0;
     return {
       index,
@@ -334,6 +334,7 @@ class Optimizer {
           chunkSize: options.chunkSize,
           chunks: chunkBoundaries(plan, entries, links),
           replace,
+          keepToc: this.plan.start !== undefined,
           name: `layer ${layer.index} (${layer.descriptor.digest})`,
           signal: this.signal,
           onProgress: (bytes) => this.progress('write', layer.index, Math.min(bytes, spooled.size), spooled.size),

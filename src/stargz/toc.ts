@@ -4,7 +4,7 @@
 import { createHash } from 'node:crypto';
 import { HotlayerError } from '../errors.js';
 import type { Digest } from '../image/digest.js';
-import { MIB } from '../units.js';
+import { type Bytes, MIB } from '../units.js';
 import type { EntryType, TarTime } from './tar-entry.js';
 
 /**
@@ -128,12 +128,17 @@ export class TocBuilder {
     });
   }
 
-  /** The JSON and its digest. Nothing may be added afterwards. @throws HL_ERR_LIMIT when it is too large */
-  finish(): { json: Buffer; digest: Digest } {
+  /**
+   * The JSON, in pieces that are not kept here (it may have hundreds of MB), and its digest. Nothing may be added
+   * afterwards. @throws HL_ERR_LIMIT when it is too large
+   */
+  finish(): { parts: readonly Buffer[]; size: Bytes; digest: Digest } {
     this.pending += ']}\n';
     this.flush();
-    const json = Buffer.concat(this.parts);
-    return { json, digest: `sha256:${createHash('sha256').update(json).digest('hex')}` };
+    const parts = this.parts.splice(0);
+    const hash = createHash('sha256');
+    for (const part of parts) hash.update(part);
+    return { parts, size: this.bytes, digest: `sha256:${hash.digest('hex')}` };
   }
 
   /** Absent on a last chunk that is shorter than the chunk size; explicit on every other, as chunks may have any size. */

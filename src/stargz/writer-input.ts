@@ -41,6 +41,8 @@ export interface StargzInput {
    * it is with a copy of that file before it, which is what overlayfs makes of it when it is extracted.
    */
   readonly before?: ReadonlyMap<number, readonly MadeFile[]>;
+  /** The result has the TOC's JSON, too. */
+  readonly keepToc?: boolean;
   /** Names the layer in messages. */
   readonly name?: string;
   readonly signal?: AbortSignal;

@@ -42,8 +42,8 @@ export interface StargzResult {
   readonly diffId: Digest;
   readonly uncompressedSize: number;
   readonly tocDigest: Digest;
-  /** Its JSON. */
-  readonly toc: Buffer;
+  /** Its JSON; absent unless it was asked for. */
+  readonly toc?: Buffer;
   readonly tocOffset: number;
   /** Compressed offset of the landmark's content: with `prefetch`, the bytes that clients fetch first. */
   readonly landmarkOffset: number;
@@ -153,11 +153,12 @@ class Writer {
 
   private async finish(): Promise<StargzResult> {
     const tocOffset = this.assembly.size;
-    const { json, digest: tocDigest } = this.toc.finish();
+    const { parts, size, digest: tocDigest } = this.toc.finish();
     const { layout } = this;
-    layout.addMade(ustarHeader({ name: Buffer.from(TOC_NAME), typeflag: '0', size: json.length }));
-    layout.addMade(json);
-    layout.addZeros(paddingOf(json.length));
+    const toc = this.input.keepToc ? Buffer.concat(parts) : undefined;
+    layout.addMade(ustarHeader({ name: Buffer.from(TOC_NAME), typeflag: '0', size }));
+    for (const part of parts) layout.addMade(part);
+    layout.addZeros(paddingOf(size));
     layout.addMade(END_OF_ARCHIVE);
     for (const batch of layout.takeAll()) await this.submit(batch);
     await this.settle();
@@ -165,7 +166,7 @@ class Writer {
     return {
       ...this.assembly.finish(),
       tocDigest,
-      toc: json,
+      ...(toc && { toc }),
       tocOffset,
       landmarkOffset: this.landmarkOffset,
       entries: this.toc.entries,

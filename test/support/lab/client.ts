@@ -160,6 +160,11 @@ export class LazyClient implements AsyncDisposable {
     return this.capsule.output(argv, { ...options, env: this.environment });
   }
 
+  /** Starts such a tool, its output in pipes, and looks at nothing else: for whoever measures. */
+  begin(argv: readonly string[]): ChildProcess {
+    return this.capsule.start(argv, this.environment);
+  }
+
   /** Kills client and containers; their mounts go too. */
   close(): Promise<void> {
     return this.capsule.close();

@@ -114,6 +114,14 @@ async function baseTar(images: string, work: string): Promise<string> {
   return path;
 }
 
+/**
+ * Runs shell that makes a root file system from Debian packages, in namespaces of its own.
+ * @param work an existing directory @param args the script's, given the apt sources file or ""
+ */
+export function aptScript(work: string, text: string, args: (sources: string) => readonly string[]): Promise<void> {
+  return script(work, text, args(aptSources()));
+}
+
 /** Runs shell as root in namespaces of its own, which end with us. */
 async function script(work: string, text: string, args: readonly string[]): Promise<void> {
   // Not without the machine's /run: /etc/resolv.conf may be a link into it.
