@@ -3,13 +3,14 @@
 // DIR is bench:startup's, measured with --requests. Each workload is recorded anew for this: the runs that a plan was
 // made from are not the ones that it is judged by. Needs what `hotlayer profile` needs.
 import { execFile } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs, promisify } from 'node:util';
 import { readProfile } from '../src/analyze/saved.js';
 import { type Ledger, ledgerOf } from '../src/analyze/simulate/ledger.js';
 import { Workload } from '../src/analyze/simulate/simulate.js';
+import { makeTempDir } from '../src/temp.js';
 import { formatBytes } from '../src/units.js';
 import type { Exchange } from '../test/support/lab/exchanges.js';
 import { readStored } from './simulate/cases.js';
@@ -34,6 +35,7 @@ interface Row {
   readonly ledger: Ledger;
 }
 
+using temp = makeTempDir(undefined, 'hotlayer-ledger');
 const rows: Row[] = [];
 for (const workload of WORKLOADS) {
   const { name } = workload.recipe;
@@ -75,9 +77,7 @@ function requestsOf(image: string, variant: string): readonly Exchange[] | undef
 
 /** A profile that no plan was made from. @returns its path */
 async function record(image: string, until: string): Promise<string> {
-  const directory = join(values.dir, 'ledger');
-  mkdirSync(directory, { recursive: true });
-  const path = join(directory, `${image}.json`);
+  const path = join(temp.path, `${image}.json`);
   const state = readFileSync(join(values.dir, 'variants', `${image}-full`, 'made.json'), 'utf8');
   const layout = (JSON.parse(state) as { key: string }).key.split(' ')[0]!;
   const args = ['profile', `oci:${layout}:latest`, '-o', path, '--until', until, '--runs', values.runs];

@@ -33,13 +33,47 @@ const NOISE = 0.3;
 const EXPANSION = 3;
 
 /** @param bytes of all blobs together, about */
-export async function makeLargeImage(reference: string, bytes: number): Promise<LargeImage> {
+export function makeLargeImage(reference: string, bytes: number): Promise<LargeImage> {
+  return makeImage(
+    reference,
+    LAYERS.map(({ share, dense }, i) => {
+      const size = Math.round(bytes * share);
+      return (tar) => fill(tar, i, dense ? size : size * EXPANSION, dense);
+    }),
+  );
+}
+
+type Tar = ReturnType<typeof pack>;
+
+/** An image of one layer with files of the given sizes, which compress to about a third. @param pathOf their names */
+export function makeImageOfFiles(
+  reference: string,
+  sizes: readonly number[],
+  pathOf: (file: number) => string,
+): Promise<LargeImage> {
+  return makeImage(reference, [
+    async (tar) => {
+      const content = blend(
+        Buffer.alloc(2 * FILE_BYTES),
+        createCipheriv('aes-128-ctr', Buffer.alloc(16), Buffer.alloc(16)),
+      );
+      for (const [i, size] of sizes.entries()) {
+        const at = (i * 4099) % (content.length - size);
+        await addFile(tar, pathOf(i), content.subarray(at, at + size));
+      }
+      tar.finalize();
+    },
+  ]);
+}
+
+/** @param layers each fills a tar and finalizes it */
+async function makeImage(reference: string, fills: readonly ((tar: Tar) => Promise<void>)[]): Promise<LargeImage> {
   const sink = await openSink(reference, { fsync: false });
   try {
     const layers: Descriptor[] = [];
     const diffIds: string[] = [];
-    for (const [i, { share, dense }] of LAYERS.entries()) {
-      const { diffId, ...stored } = await putLayer(sink, i, Math.round(bytes * share), dense);
+    for (const filled of fills) {
+      const { diffId, ...stored } = await putLayer(sink, filled);
       layers.push({ mediaType: MEDIA.layerGzip, ...stored });
       diffIds.push(diffId);
     }
@@ -54,12 +88,12 @@ export async function makeLargeImage(reference: string, bytes: number): Promise<
   }
 }
 
-async function putLayer(sink: Awaited<ReturnType<typeof openSink>>, seed: number, bytes: number, dense: boolean) {
+async function putLayer(sink: Awaited<ReturnType<typeof openSink>>, fillTar: (tar: Tar) => Promise<void>) {
   const tar = pack();
   const gzip = createGzip({ level: 1 });
   const hash = createHash('sha256');
   const writer = await sink.createBlob();
-  const filled = fill(tar, seed, dense ? bytes : bytes * EXPANSION, dense);
+  const filled = fillTar(tar);
   const packed = (async () => {
     for await (const chunk of tar as AsyncIterable<Buffer>) {
       hash.update(chunk);
@@ -72,20 +106,28 @@ async function putLayer(sink: Awaited<ReturnType<typeof openSink>>, seed: number
   return { ...(await writer.finish()), diffId: `sha256:${hash.digest('hex')}` as const };
 }
 
-async function fill(tar: ReturnType<typeof pack>, seed: number, bytes: number, dense: boolean): Promise<void> {
+async function fill(tar: Tar, seed: number, bytes: number, dense: boolean): Promise<void> {
   const noise = createCipheriv('aes-128-ctr', Buffer.alloc(16, seed + 1), Buffer.alloc(16));
   const zeros = Buffer.alloc(FILE_BYTES);
   for (let at = 0, n = 0; at < bytes; at += FILE_BYTES, n++) {
-    const content = noise.update(zeros.subarray(0, Math.min(FILE_BYTES, bytes - at)));
-    if (!dense) {
-      for (let at = Math.round(BLOCK_BYTES * NOISE); at < content.length; at += BLOCK_BYTES) {
-        content.subarray(at, at + Math.round(BLOCK_BYTES * (1 - NOISE))).fill('hot and cold ');
-      }
-    }
-    await new Promise<void>((resolve, reject) => {
-      const header = { name: `layer-${seed}/file-${n}`, size: content.length, mtime: new Date(0) };
-      tar.entry(header, content, (error) => (error ? reject(error) : resolve()));
-    });
+    const part = zeros.subarray(0, Math.min(FILE_BYTES, bytes - at));
+    await addFile(tar, `layer-${seed}/file-${n}`, dense ? noise.update(part) : blend(part, noise));
   }
   tar.finalize();
+}
+
+/** Noise, with repetition between that compresses. */
+function blend(zeros: Buffer, noise: ReturnType<typeof createCipheriv>): Buffer {
+  const content = noise.update(zeros);
+  for (let at = Math.round(BLOCK_BYTES * NOISE); at < content.length; at += BLOCK_BYTES) {
+    content.subarray(at, at + Math.round(BLOCK_BYTES * (1 - NOISE))).fill('hot and cold ');
+  }
+  return content;
+}
+
+function addFile(tar: Tar, name: string, content: Buffer): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const header = { name, size: content.length, mtime: new Date(0) };
+    tar.entry(header, content, (error) => (error ? reject(error) : resolve()));
+  });
 }
