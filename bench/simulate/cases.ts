@@ -125,7 +125,9 @@ export function casesOf(
 ): Case[] {
   const groups = new Map<string, Measurement[]>();
   for (const one of measurements) {
-    if (!stored.has(one.image) || digestOf(one.image, one.variant) !== one.digest) continue;
+    // Of variants that were measured for something else nothing was read.
+    if (!stored.get(one.image)?.layouts.has(one.variant)) continue;
+    if (digestOf(one.image, one.variant) !== one.digest) continue;
     const key = `${one.image} ${one.network} ${one.variant}`;
     groups.set(key, [...(groups.get(key) ?? []), one]);
   }
