@@ -6,6 +6,7 @@ import { resolve } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { type Network, PRESETS, parseNetwork } from '../analyze/model/network.js';
 import { type ProcessOverrides, parseEnvFile } from '../container/process-spec.js';
+import type { Net, Runtime } from '../container/types.js';
 import { HotlayerError } from '../errors.js';
 import { parseDuration, parseSize } from '../units.js';
 
@@ -114,8 +115,8 @@ export interface ProcessFlags extends PlatformFlags {
   workdir?: string;
   entrypoint?: string;
   mount?: string[];
-  net: 'host' | 'none';
-  runtime: 'auto' | 'builtin';
+  net: Net;
+  runtime: 'auto' | Runtime;
 }
 
 export function addProcessOptions(command: Command): void {
@@ -130,9 +131,20 @@ export function addProcessOptions(command: Command): void {
       new Option('-v, --mount <src:dst[:ro]>', 'bind a host path into the container; repeatable').argParser(collect),
     )
     .addOption(
-      flag('--net <net>', "the host's network, or none but loopback").choices(['host', 'none']).default('host'),
+      flag('--net <net>', "the host's network, none but loopback, or one of its own through slirp4netns or pasta")
+        .choices(['host', 'none', 'slirp4netns', 'pasta'])
+        .default('host'),
     )
-    .addOption(flag('--runtime <runtime>', 'what starts the container').choices(['auto', 'builtin']).default('auto'));
+    .addOption(
+      flag('--runtime <runtime>', 'what starts the container; builtin needs util-linux only')
+        .choices(['auto', 'builtin', 'runc', 'crun'])
+        .default('auto'),
+    );
+}
+
+/** Absent: the default, builtin. */
+export function runtimeOf({ runtime }: ProcessFlags): { runtime?: Runtime } {
+  return runtime === 'auto' ? {} : { runtime };
 }
 
 /** For makeProcessSpec. @param args words after `--`; none: the image's own command */

@@ -15,6 +15,8 @@ export interface CommandContext {
   readonly signal: AbortSignal;
   /** Parent of temporary directories; absent: beside the target, else $TMPDIR. */
   readonly tmpdir?: string;
+  /** Leaves the signals to whoever has a workload that they are for. @returns takes them back */
+  yieldSignals(): () => void;
   /** How registries are reached. */
   readonly registry: RegistryOptions;
 }
@@ -61,17 +63,25 @@ function describe(option: Option): string {
   return notes.length === 0 ? option.description : `${option.description} (${notes.join('; ')})`;
 }
 
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
 async function main(argv: readonly string[]): Promise<number> {
   let status: number = EXIT.ok;
   let out = new Output();
   const abort = new AbortController();
-  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-    process.on(name, () => {
-      // A second signal means: now. The reaper and the namespaces clean up what we then leave.
-      if (abort.signal.aborted) process.exit(EXIT.interrupted);
-      abort.abort(new HotlayerError('HL_ERR_INTERRUPTED', `interrupted by ${name}`));
-    });
-  }
+  const onSignal = (name: NodeJS.Signals) => {
+    // A second signal means: now. The reaper and the namespaces clean up what we then leave.
+    if (abort.signal.aborted) process.exit(EXIT.interrupted);
+    abort.abort(new HotlayerError('HL_ERR_INTERRUPTED', `interrupted by ${name}`));
+  };
+  const listen = () => {
+    for (const name of SIGNALS) process.on(name, onSignal);
+  };
+  const yieldSignals = () => {
+    for (const name of SIGNALS) process.removeListener(name, onSignal);
+    return listen;
+  };
+  listen();
 
   const program = new Command('hotlayer')
     .description('Find the files a container reads while it starts, put them first in its layers, and prove it.')
@@ -97,6 +107,7 @@ async function main(argv: readonly string[]): Promise<number> {
       const context: CommandContext = {
         out,
         signal,
+        yieldSignals,
         ...(flags.tmpdir ? { tmpdir: flags.tmpdir } : {}),
         registry: {
           signal,

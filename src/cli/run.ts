@@ -4,10 +4,11 @@ import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import type { ContainerOptions } from '../container/container-options.js';
 import { writeTo } from '../container/flow.js';
-import { makeProcessSpec } from '../container/process-spec.js';
+import { makeProcessSpec, type ProcessOverrides } from '../container/process-spec.js';
 import { formatReadyRule, parseReadyRule } from '../container/ready.js';
 import { runDirectory } from '../container/run-directory.js';
 import { runImage } from '../container/run-image.js';
+import { holdTerminal } from '../container/terminal.js';
 import type { SessionResult } from '../container/types.js';
 import { HotlayerError } from '../errors.js';
 import { parseReference } from '../image/reference.js';
@@ -23,6 +24,7 @@ import {
   type ProcessFlags,
   processOverrides,
   readBinds,
+  runtimeOf,
 } from './flags.js';
 import { addLayerOptions, type LayerFlags, type LayerUse, useLayer } from './layer-flags.js';
 import { lazyOptionsOf } from './lazy-options.js';
@@ -35,6 +37,10 @@ interface RunFlags extends GlobalFlags, ProcessFlags, LazyFlags, LayerFlags {
   trace?: string;
   precision: 'exact' | 'fast';
   until?: string[];
+  interactive?: boolean;
+  tty?: boolean;
+  memory?: string;
+  cpus?: string;
 }
 
 export function addRun(program: Command, register: Register): void {
@@ -47,6 +53,10 @@ export function addRun(program: Command, register: Register): void {
     )
     .summary('run a container lazily, without pulling its image first')
     .addOption(flag('-p, --profile <file>', 'fetch what this profile says ahead, in the order in which it was needed'))
+    .addOption(flag('-i, --interactive', 'what comes in on standard input is the container’s'))
+    .addOption(flag('-t, --tty', 'give it a terminal of its own, shown on this one'))
+    .addOption(flag('--memory <size>', 'at most so much memory, where a cgroup can be had'))
+    .addOption(flag('--cpus <n>', 'at most so many cores, where a cgroup can be had'))
     .addOption(flag('--name <name>', 'host name of the container').default('hotlayer'))
     .addOption(flag('--read-only', 'no disposable layer: only /tmp, /run and /var/tmp are writable'))
     .addOption(flag('--rm', 'nothing is kept of a container in any case; for those whose fingers type it'));
@@ -58,12 +68,15 @@ export function addRun(program: Command, register: Register): void {
   addLazyOptions(command);
   addLayerOptions(command);
   register<RunFlags>(command, async (context, [image, ...args], flags) => {
+    if (flags.memory !== undefined || flags.cpus !== undefined) refuseLimits();
     await using layer = await useLayer(context, flags);
+    using attached = attach(context, flags);
     const reference = parseReference(image!);
     const { session, document, words, base } =
       reference.kind === 'dir'
-        ? await runOver(resolve(reference.path), args, context, flags, layer)
-        : await runLazily(image!, args, context, flags, layer);
+        ? await runOver(resolve(reference.path), args, context, flags, layer, attached)
+        : await runLazily(image!, args, context, flags, layer, attached);
+    attached[Symbol.dispose]();
     for (const text of session.warnings ?? []) context.out.detail(text);
     const kept = await layer.finish(session, words, base);
     const status = statusOf(session);
@@ -81,8 +94,56 @@ interface Ran {
   readonly base: string | undefined;
 }
 
-function containerOptions({ out, tmpdir }: CommandContext, flags: RunFlags, layer: LayerUse): ContainerOptions {
+/** What of this process the container has. */
+interface Attached extends Disposable {
+  readonly options: Pick<ContainerOptions, 'stdin' | 'terminal' | 'onStarted'>;
+}
+
+/** @throws HL_ERR_USAGE when there is no terminal */
+function attach(context: CommandContext, { interactive, tty, json, until }: RunFlags): Attached {
+  if (tty && (json || until?.some((rule) => rule.startsWith('line:')))) {
+    throw new HotlayerError('HL_ERR_USAGE', '-t: what is printed goes to the terminal, not to --json or a line: rule', {
+      hint: 'leave -t out',
+    });
+  }
+  const terminal = tty ? holdTerminal() : undefined;
+  let takeBack: (() => void) | undefined;
   return {
+    options: {
+      ...(terminal && { terminal: terminal.fd }),
+      ...(interactive && !terminal && { stdin: process.stdin }),
+      onStarted: () => {
+        takeBack ??= context.yieldSignals();
+      },
+    },
+    [Symbol.dispose]() {
+      terminal?.release();
+      if (interactive && !terminal) process.stdin.destroy();
+      takeBack?.();
+      takeBack = undefined;
+    },
+  };
+}
+
+function refuseLimits(): never {
+  throw new HotlayerError(
+    'HL_ERR_MACHINE',
+    '--memory and --cpus need a cgroup of their own, which no runtime makes yet',
+    {
+      hint: 'limit the whole command: systemd-run --user --scope -p MemoryMax=1G -p CPUQuota=150% hotlayer run …',
+    },
+  );
+}
+
+function containerOptions(
+  { out, tmpdir }: CommandContext,
+  flags: RunFlags,
+  layer: LayerUse,
+  attached: Attached,
+): ContainerOptions {
+  return {
+    ...attached.options,
+    ...runtimeOf(flags),
     until: (flags.until ?? []).map(parseReadyRule),
     binds: readBinds(flags.mount),
     net: flags.net,
@@ -101,6 +162,7 @@ async function runLazily(
   context: CommandContext,
   flags: RunFlags,
   layer: LayerUse,
+  attached: Attached,
 ): Promise<Ran> {
   const { out } = context;
   await using tracing = flags.trace === undefined ? undefined : await startTracing(flags.trace, out);
@@ -112,8 +174,8 @@ async function runLazily(
     }),
     ...(tracing && { observer: tracing.observer }),
     precision: flags.precision,
-    process: ({ config }) => makeProcessSpec(config, processOverrides(args, flags), process.env),
-    ...containerOptions(context, flags, layer),
+    process: ({ config }) => makeProcessSpec(config, overridesOf(args, flags), process.env),
+    ...containerOptions(context, flags, layer, attached),
   });
   const { args: words, user, cwd } = ran.process;
   await tracing?.finish(
@@ -140,6 +202,7 @@ async function runOver(
   context: CommandContext,
   flags: RunFlags,
   layer: LayerUse,
+  attached: Attached,
 ): Promise<Ran> {
   if (flags.trace !== undefined) {
     throw new HotlayerError('HL_ERR_USAGE', `--trace is for images; dir:${path} is a directory`, {
@@ -147,9 +210,9 @@ async function runOver(
     });
   }
   const own = path === '/' ? { Env: callersVariables(), WorkingDir: process.cwd() } : undefined;
-  const spec = makeProcessSpec(own, processOverrides(args, flags), process.env);
-  const options = containerOptions(context, flags, layer);
-  const session = await runDirectory(path, { ...options, process: spec, exclude: layer.own, signal: context.signal });
+  const spec = makeProcessSpec(own, overridesOf(args, flags), process.env);
+  const options = containerOptions(context, flags, layer, attached);
+  const session = await runDirectory(path, { ...options, process: spec, exclude: layer.own });
   return { session, document: {}, words: spec.args, base: undefined };
 }
 
@@ -161,4 +224,11 @@ function callersVariables(): string[] {
 function statusOf({ exitCode, signal }: SessionResult): number {
   if (exitCode !== undefined) return exitCode;
   return 128 + ((constants.signals as Record<string, number>)[signal ?? ''] ?? 0);
+}
+
+/** With a terminal, TERM as docker sets it, unless the user says another; a host session has the caller's. */
+function overridesOf(args: readonly string[], flags: RunFlags): ProcessOverrides {
+  const overrides = processOverrides(args, flags);
+  if (!flags.tty) return overrides;
+  return { ...overrides, terminal: true };
 }

@@ -1,4 +1,5 @@
 // What every container is started with, whatever its root is made of.
+import type { Readable } from 'node:stream';
 import type { Nanos } from '../units.js';
 import { takeSession } from './early-session.js';
 import { claimKept } from './kept.js';
@@ -9,6 +10,7 @@ import {
   FIRST_INHERITED_FD,
   type OutputHook,
   type ReadyRule,
+  type Runtime,
   type SessionHooks,
   type SessionResult,
   type SessionSpec,
@@ -20,6 +22,13 @@ export interface ContainerOptions {
   readonly binds?: readonly BindMount[];
   readonly net?: SessionSpec['net'];
   readonly hostname?: string;
+  readonly runtime?: Runtime;
+  /** What the workload reads. Absent: nothing. */
+  readonly stdin?: Readable;
+  /** A descriptor of this process: the user's terminal (terminal.ts). */
+  readonly terminal?: number;
+  /** See SessionHooks. */
+  readonly onStarted?: () => void;
   readonly readonlyRoot?: boolean;
   /** What becomes of the disposable layer. `tar`: descriptor of this process that takes what was added or changed. */
   readonly capture?: Pick<CaptureSpec, 'keep'> & { readonly tar?: number };
@@ -40,8 +49,8 @@ export interface Taken {
 }
 
 /** @param fds descriptors that the file system needs @throws as takeSession */
-export function takeFor({ tmpdir, capture }: ContainerOptions, fds: readonly number[] = []): Taken {
-  const inherited = [...fds, ...(capture?.tar === undefined ? [] : [capture.tar])];
+export function takeFor({ tmpdir, capture, terminal }: ContainerOptions, fds: readonly number[] = []): Taken {
+  const inherited = [...fds, ...[capture?.tar, terminal].filter((fd) => fd !== undefined)];
   const session = takeSession({ fds: inherited, ...(tmpdir !== undefined && { tmpdir }) });
   return { session, inherited, own: fds.map((_, i) => FIRST_INHERITED_FD + i) };
 }
@@ -57,6 +66,11 @@ export function specOf(options: ContainerOptions, inherited: readonly number[]):
     until: options.until ?? [],
     runOn: true,
     timeoutNanos: ENDLESS,
+    ...(options.runtime !== undefined && { runtime: options.runtime }),
+    ...(options.stdin && { stdin: true }),
+    ...(options.terminal !== undefined && {
+      terminal: FIRST_INHERITED_FD + inherited.lastIndexOf(options.terminal),
+    }),
     ...(options.readonlyRoot !== undefined && { readonlyRoot: options.readonlyRoot }),
     ...(capture && {
       capture: {
@@ -84,6 +98,11 @@ export async function runTaken(
   return await session.run(spec, hooks);
 }
 
-export function hooksOf({ onOutput, signal }: ContainerOptions): SessionHooks {
-  return { ...(onOutput && { onOutput }), ...(signal && { signal }) };
+export function hooksOf({ onOutput, signal, stdin, onStarted }: ContainerOptions): SessionHooks {
+  return {
+    ...(onOutput && { onOutput }),
+    ...(signal && { signal }),
+    ...(stdin && { stdin }),
+    ...(onStarted && { onStarted }),
+  };
 }

@@ -5,10 +5,11 @@
 // Stage 2 is the same process, a shell that is loaded and waits. The session now puts the container's root under it
 // (pivot_root(2) moves the root of every process of the mount namespace, so no program of this machine is needed
 // inside), notes the time and says go. What is left to do needs no file of this machine: cd, export and exec are built in.
+import { CAPABILITIES, MASKED_PROC, READONLY_PROC } from './confinement.js';
 import type { Identity } from './passwd.js';
 import { quote, type Step, script } from './shell.js';
 import type { Tools } from './tools.js';
-import type { ProcessSpec } from './types.js';
+import type { Net, ProcessSpec } from './types.js';
 
 /**
  * Descriptors of the two stages. Standard error is theirs and unshare's; the workload's comes in as 4, so that nothing
@@ -16,28 +17,10 @@ import type { ProcessSpec } from './types.js';
  */
 export const SOCKET = 3;
 export const WORKLOAD_STDERR = 4;
+/** With a terminal, where standard error is the workload's: what the helpers say. */
+export const COMPLAINTS = 5;
 const VARIABLES = 5;
 
-/**
- * Docker's default capabilities (moby oci/caps/defaults.go): the bounding set of a workload, so that root in it can do
- * what root in a container can, and no more. Without the rights of root they only count in the user namespace.
- */
-const CAPABILITIES = [
-  'chown',
-  'dac_override',
-  'fsetid',
-  'fowner',
-  'mknod',
-  'net_raw',
-  'setgid',
-  'setuid',
-  'setfcap',
-  'setpcap',
-  'net_bind_service',
-  'sys_chroot',
-  'kill',
-  'audit_write',
-];
 const BOUNDING = `--bounding-set=-all,${CAPABILITIES.map((name) => `+${name}`).join(',')}`;
 
 /** Places under the container's root where stage 1 mounts, as paths of this machine; absent ones do not exist. */
@@ -54,11 +37,9 @@ export interface LaunchPlan {
   /** File with the text of `variableScript`. */
   readonly variables: string;
   readonly hostname: string;
-  readonly net: 'host' | 'none';
+  readonly net: Net;
   /** In a user namespace that knows one id: only root there. */
   readonly singleId: boolean;
-  /** Whether /proc/sys and the like would be writable for the workload. */
-  readonly maskProc: boolean;
   /** /sys/fs/cgroup of this machine is a cgroup2 mount. */
   readonly cgroup2: boolean;
 }
@@ -66,12 +47,26 @@ export interface LaunchPlan {
 /** The command line of the process that turns into the workload; the caller gives it SOCKET and WORKLOAD_STDERR. */
 export function launchCommand(plan: LaunchPlan, tools: Tools, shell: string): string[] {
   const namespaces = ['--mount', '--propagation', 'private', '--pid', '--ipc', '--uts'];
-  if (plan.net === 'none') namespaces.push('--net');
+  if (plan.net !== 'host') namespaces.push('--net');
   return [
     ...[tools.setpriv, '--pdeathsig', 'KILL', '--', tools.unshare, ...namespaces, '--fork', '--kill-child', '--'],
     // The text of stage 1 may be long, and one argument holds at most 128 KiB: variables are in a file for that reason.
     ...[shell, '-c', stage1(plan, tools, shell), 'hotlayer', ...plan.process.args],
   ];
+}
+
+/**
+ * The same with a terminal: script(1) opens one, for which the container's /dev/pts is put where it looks, and passes
+ * on what is typed and printed, and the size. Its child is the first process of the terminal's session.
+ * @param script that program @param dev the container's /dev as a directory of this machine
+ */
+export function onTerminal(command: readonly string[], script: string, dev: string, tools: Tools): string[] {
+  const inside = `exec ${WORKLOAD_STDERR}>&1 2>&${COMPLAINTS} ${COMPLAINTS}>&-; exec ${command.map(quote).join(' ')}`;
+  const outside = `${quote(tools.mount)} -n --bind ${quote(`${dev}/pts`)} /dev/pts || exit 125
+${quote(tools.mount)} -n --bind ${quote(`${dev}/pts/ptmx`)} /dev/ptmx || exit 125
+exec ${quote(script)} -q -e -f -c "$1" /dev/null`;
+  const own = [tools.unshare, '--mount', '--propagation', 'private', '--'];
+  return [tools.setpriv, '--pdeathsig', 'KILL', '--', ...own, tools.sh, '-c', outside, 'hotlayer', inside];
 }
 
 function stage1(plan: LaunchPlan, tools: Tools, shell: string): string {
@@ -154,14 +149,16 @@ function procSteps(plan: LaunchPlan, tools: Tools): Step[] {
   const { proc } = plan.places;
   if (proc === undefined) return [];
   const steps: Step[] = [{ command: [tools.mount, '-n', '-t', 'proc', '-o', 'nosuid,nodev,noexec', 'proc', proc] }];
-  if (!plan.maskProc) return steps;
-  for (const name of ['sys', 'sysrq-trigger', 'irq', 'bus']) {
+  const step = (name: string, orWarn: string, command: (path: string) => string[]) => {
     const path = `${proc}/${name}`;
-    steps.push({
-      command: [tools.mount, '-n', '-o', 'bind,ro', path, path],
-      ifExists: path,
-      orWarn: `/proc/${name} is writable`,
-    });
+    steps.push({ command: [tools.mount, '-n', ...command(path)], ifExists: path, orWarn });
+  };
+  for (const name of READONLY_PROC) step(name, `/proc/${name} is writable`, (path) => ['-o', 'bind,ro', path, path]);
+  for (const name of MASKED_PROC.files) {
+    step(name, `/proc/${name} can be read`, (path) => ['--bind', '/dev/null', path]);
+  }
+  for (const name of MASKED_PROC.dirs) {
+    step(name, `/proc/${name} can be read`, (path) => ['-t', 'tmpfs', '-o', 'ro,nosuid,nodev,noexec', 'tmpfs', path]);
   }
   return steps;
 }
@@ -184,16 +181,18 @@ function sysText(plan: LaunchPlan, tools: Tools): string {
   const up = (dir: string) => `{ echo 0x49 > ${quote(`${dir}/class/net/lo/flags`)}; } 2>/dev/null`; // IFF_UP | IFF_LOOPBACK | IFF_RUNNING
   const otherWays = `ip link set lo up 2>/dev/null || ifconfig lo up 2>/dev/null || echo "warn the loopback device could not be brought up" >&${SOCKET}`;
   if (sys === undefined) {
-    if (plan.net === 'none') lines.push(otherWays);
+    if (plan.net !== 'host') lines.push(otherWays);
     return lines.join('\n');
   }
   const at = quote(sys);
   lines.push(`if ${mount} -n -t sysfs -o nosuid,nodev,noexec sysfs ${at} 2>/dev/null; then`);
-  if (plan.net === 'none') lines.push(`${up(sys)} || ${otherWays}`);
+  if (plan.net !== 'host') lines.push(`${up(sys)} || ${otherWays}`);
   if (plan.cgroup2) lines.push(`${mount} -n -o bind,ro /sys/fs/cgroup ${quote(`${sys}/fs/cgroup`)} 2>/dev/null`);
+  const firmware = quote(`${sys}/firmware`);
+  lines.push(`[ ! -d ${firmware} ] || ${mount} -n -t tmpfs -o ro tmpfs ${firmware} 2>/dev/null`);
   lines.push(`${mount} -n -o remount,bind,ro,nosuid,nodev,noexec ${at} 2>/dev/null`);
   lines.push('else');
-  if (plan.net === 'none') lines.push(otherWays);
+  if (plan.net !== 'host') lines.push(otherWays);
   lines.push(`${mount} -n --rbind /sys ${at} 2>/dev/null || echo "warn no /sys" >&${SOCKET}`);
   lines.push(`${mount} -n -o remount,bind,ro,nosuid,nodev,noexec ${at} 2>/dev/null`);
   lines.push('fi');

@@ -24,12 +24,25 @@ export interface FsMessage {
   readonly message: unknown;
 }
 
-export type ParentMessage = StartMessage | FsMessage;
+/** To the workload, once it has started. */
+export interface SignalMessage {
+  readonly type: 'signal';
+  readonly signal: NodeJS.Signals;
+}
+
+/** The user's terminal has another size. */
+export interface ResizedMessage {
+  readonly type: 'resized';
+}
+
+export type ParentMessage = StartMessage | FsMessage | SignalMessage | ResizedMessage;
 
 export type SessionMessage =
   | FsMessage
   /** The process is up: from here on its standard streams carry the workload's output only. */
   | { readonly type: 'hello' }
+  /** The workload has. */
+  | { readonly type: 'started' }
   | { readonly type: 'result'; readonly result: SessionResult }
   | { readonly type: 'error'; readonly error: PlainError };
 

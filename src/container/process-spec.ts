@@ -20,6 +20,8 @@ export interface ProcessOverrides {
   readonly user?: string;
   /** Absolute. */
   readonly workdir?: string;
+  /** True: TERM is set unless the image or the user sets it. */
+  readonly terminal?: boolean;
   /** Becomes HOSTNAME unless the image or the user sets it. */
   readonly hostname?: string;
 }
@@ -47,6 +49,7 @@ export function makeProcessSpec(
 
   const base = [`PATH=${DEFAULT_PATH}`];
   if (overrides.hostname !== undefined) base.push(`HOSTNAME=${overrides.hostname}`);
+  if (overrides.terminal) base.push('TERM=xterm');
   // An image cannot ask for the caller's own variables: a bare NAME in its config is dropped.
   const image = (config?.Env ?? []).filter((line) => line.includes('='));
   const env = mergeEnv([base, image, overrides.envFile ?? [], overrides.env ?? []], hostEnv);

@@ -14,6 +14,7 @@ import {
 } from 'node:fs';
 import { relative } from 'node:path';
 import { HotlayerError } from '../errors.js';
+import { resolvConf } from './network.js';
 import { ensureInRoot, resolveInRoot } from './resolve-in-root.js';
 import { quote, runScript, type Step, script } from './shell.js';
 import type { Tools } from './tools.js';
@@ -219,7 +220,7 @@ function etcFiles(spec: SessionSpec): Record<string, string> {
   return {
     hostname: `${spec.hostname}\n`,
     hosts: (machine === '' ? local : machine.replace(/\n?$/, '\n')) + own,
-    'resolv.conf': spec.net === 'host' ? readText('/etc/resolv.conf') : '',
+    'resolv.conf': resolvConf(spec.net, readText('/etc/resolv.conf')),
   };
 }
 

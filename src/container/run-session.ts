@@ -9,6 +9,7 @@ import { makeTempDir } from '../temp.js';
 import { flow } from './flow.js';
 import { refuseTakenPorts } from './listening.js';
 import { fromPlain, type ParentMessage, type SessionMessage } from './messages.js';
+import { requireNetwork } from './network.js';
 import { parseSignal } from './signals.js';
 import { findTools, type Tools, toolPath } from './tools.js';
 import type { SessionHooks, SessionResult, SessionSpec } from './types.js';
@@ -18,7 +19,12 @@ import { CHILD_WAS_KILLED } from './workload.js';
 const HELLO_MS = 30_000;
 /** After its last message the session's process has this long to end by itself. */
 const END_MS = 2000;
+/** Signals that end a session. */
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+/** Signals that are handed on to a workload. */
+const HANDED_ON = [...SIGNALS, 'SIGQUIT', 'SIGUSR1', 'SIGUSR2', 'SIGCONT', 'SIGWINCH'] as const;
+/** As docker: whoever asks so often for the end gets it. */
+const PATIENCE = 3;
 
 /** A session's process that comes up, or waits for what it is to do. */
 export interface StartedSession {
@@ -56,13 +62,21 @@ export function startSession(options: StartOptions = {}): StartedSession {
     dir: dir.path,
     async run(spec, hooks = {}) {
       const interrupt = (why: string) => session.interrupt(why);
-      const onSignal = (signal: NodeJS.Signals) => interrupt(signal);
       const onAbort = () => interrupt('the caller');
-      for (const signal of SIGNALS) process.on(signal, onSignal);
+      const watched = hooks.onStarted ? HANDED_ON : SIGNALS;
+      let asked = 0;
+      const onSignal = (signal: NodeJS.Signals) => {
+        const ends = (SIGNALS as readonly string[]).includes(signal);
+        if (ends) asked += 1;
+        if (!hooks.onStarted || asked >= PATIENCE) interrupt(signal);
+        else if (!session.handOn(signal) && ends) interrupt(signal);
+      };
+      for (const signal of watched) process.on(signal, onSignal);
       hooks.signal?.addEventListener('abort', onAbort);
       try {
         parseSignal(spec.stopSignal ?? 'SIGTERM');
         if (spec.net === 'host') refuseTakenPorts(spec.until);
+        requireNetwork(spec.net);
         session.begin(spec, hooks);
         if (hooks.signal?.aborted) onAbort();
         return await session.outcome;
@@ -70,7 +84,8 @@ export function startSession(options: StartOptions = {}): StartedSession {
         await session.end();
         throw error;
       } finally {
-        for (const signal of SIGNALS) process.removeListener(signal, onSignal);
+        for (const signal of watched) process.removeListener(signal, onSignal);
+        hooks.stdin?.unpipe();
         hooks.signal?.removeEventListener('abort', onAbort);
         dir.remove();
       }
@@ -110,6 +125,7 @@ class Session {
   #result: SessionResult | undefined;
   #error: HotlayerError | undefined;
   #hello = false;
+  #started = false;
   #earlyText = '';
   #wasKilled = false;
   #killed = false;
@@ -124,9 +140,10 @@ class Session {
       // A session of its own: the terminal's Ctrl-C reaches this process only.
       detached: true,
       env: { ...withoutAuthorities(process.env), PATH: toolPath() },
-      stdio: ['ignore', 'pipe', 'pipe', 'ipc', ...fds],
+      stdio: ['pipe', 'pipe', 'pipe', 'ipc', ...fds],
       serialization: 'advanced',
     });
+    this.#child.stdin?.on('error', () => {});
     const drained = (['stdout', 'stderr'] as const).map((stream) => {
       const pipe = this.#child[stream]!;
       this.#pipes.push(pipe);
@@ -143,6 +160,10 @@ class Session {
           this.#hello = true;
           clearTimeout(slow);
           this.#handOver();
+          return;
+        case 'started':
+          this.#started = true;
+          this.#hooks.onStarted?.();
           return;
         case 'fs':
           if (this.#onFsMessage) this.#onFsMessage(message.message);
@@ -182,6 +203,8 @@ class Session {
   begin(spec: SessionSpec, hooks: SessionHooks): void {
     this.#spec = spec;
     this.#hooks = hooks;
+    if (spec.stdin && hooks.stdin) hooks.stdin.pipe(this.#child.stdin!);
+    else this.#child.stdin?.end();
     hooks.onLink?.({
       send: (message) => this.#post({ type: 'fs', message }),
       listen: (listener) => {
@@ -190,6 +213,13 @@ class Session {
       },
     });
     this.#handOver();
+  }
+
+  /** @returns false while there is no workload to hand it on to */
+  handOn(signal: NodeJS.Signals): boolean {
+    if (!this.#started) return false;
+    this.#post(signal === 'SIGWINCH' ? { type: 'resized' } : { type: 'signal', signal });
+    return true;
   }
 
   /** Ends its processes; the outcome does not matter any more. */

@@ -6,6 +6,7 @@ import { prepareThread } from '../fuse/index.js';
 import type { Link } from '../rootfs/types.js';
 import { expectBriefWork } from './brief.js';
 import { type ParentMessage, type SessionMessage, type StartMessage, toPlain } from './messages.js';
+import type { Workload } from './workload.js';
 
 const O_CLOEXEC = 0o2000000;
 
@@ -59,6 +60,7 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal
 // The file system module's warnings are not the workload's output.
 process.on('warning', () => {});
 
+let workload: Workload | undefined;
 let onFsMessage: ((message: unknown) => void) | undefined;
 const fsMessages: unknown[] = [];
 const link: Link = {
@@ -72,7 +74,11 @@ const link: Link = {
 async function begin({ spec, dir }: StartMessage): Promise<void> {
   const [{ conduct }, { flushed, writeTo }] = await modules;
   try {
-    const result = await conduct(spec, dir, (chunk, stream) => writeTo(process[stream], chunk), link);
+    const onStarted = (started: Workload) => {
+      workload = started;
+      void send({ type: 'started' });
+    };
+    const result = await conduct(spec, dir, (chunk, stream) => writeTo(process[stream], chunk), link, onStarted);
     await Promise.all([flushed(process.stdout), flushed(process.stderr)]);
     await finish({ type: 'result', result });
   } catch (error) {
@@ -82,6 +88,8 @@ async function begin({ spec, dir }: StartMessage): Promise<void> {
 
 process.on('message', (message: ParentMessage) => {
   if (message.type === 'start') void begin(message);
+  else if (message.type === 'signal') workload?.signal(message.signal);
+  else if (message.type === 'resized') workload?.resized();
   else if (onFsMessage) onFsMessage(message.message);
   else fsMessages.push(message.message);
 });

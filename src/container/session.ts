@@ -1,25 +1,29 @@
 // What the session's process does, from an empty directory to the workload's end.
 import { readFileSync, writeFileSync } from 'node:fs';
+import { HotlayerError } from '../errors.js';
 import { type Mounted, rawTransport } from '../fuse/index.js';
 import type { Link } from '../rootfs/types.js';
 import type { Nanos } from '../units.js';
 import { Capture } from './capture.js';
 import { type Namespace, ownNamespace, readIdentity } from './identity.js';
-import { EXEC_FAILED, type LaunchPlan, launchCommand, variableScript } from './launch.js';
+import { EXEC_FAILED, type LaunchPlan, launchCommand, onTerminal, variableScript } from './launch.js';
+import { connectNetwork } from './network.js';
 import type { Identity } from './passwd.js';
 import { furnish, keepLayer, type Layout, leaveKept, makeLayout, mountRoot, switchRoot } from './root.js';
+import { execFailure, runtimeStart } from './runtime.js';
 import { runScript, script, shellFor } from './shell.js';
 import { parseSignal } from './signals.js';
-import { findTools, type Tools } from './tools.js';
+import { findTool, findTools, type Tools } from './tools.js';
 import type { OutputHook, SessionResult, SessionSpec } from './types.js';
 import { LONGEST_TIMER_MS, ReadyWatch } from './watch.js';
-import { type Ended, Workload } from './workload.js';
+import { type Ended, Workload, type WorkloadStart } from './workload.js';
 
 /** Between the stop signal and SIGKILL when the spec does not say. */
 export const DEFAULT_GRACE: Nanos = 5e9;
 
 /**
  * @param dir a directory with a private tmpfs on it @param link for the file system's answerer
+ * @param onStarted called right after the start: from now on signals are the workload's
  * @throws HL_ERR_MACHINE, HL_ERR_WORKLOAD, HL_ERR_NOT_FOUND, and whatever the file system module throws
  */
 export async function conduct(
@@ -27,6 +31,7 @@ export async function conduct(
   dir: string,
   onOutput: OutputHook,
   link?: Link,
+  onStarted: (workload: Workload) => void = () => {},
 ): Promise<SessionResult> {
   process.umask(0o022);
   const tools = findTools();
@@ -61,16 +66,15 @@ export async function conduct(
     let outcome: Outcome;
     try {
       await watch.prepare();
-      outcome = await follow(spec, stage.workload, watch);
+      outcome = await follow(spec, stage.workload, watch, onStarted);
     } finally {
       watch.stop();
     }
     const captured = await stage.capture?.end();
     const tail = stage.workload.output.tail();
-    const refused = (outcome.exitCode === 126 || outcome.exitCode === 127) && EXEC_FAILED.test(tail.at(-1) ?? '');
     return {
       ...outcome,
-      ...(refused && { neverRan: true }),
+      ...whyNot(outcome, spec.runtime, stage.workload, tail.at(-1) ?? ''),
       tail,
       ...(await letGo(mounted)),
       writable: stage.writable,
@@ -84,6 +88,15 @@ export async function conduct(
     await mounted.unmount();
     if (keep !== undefined) await leaveKept(tools, dir, layout);
   }
+}
+
+/** Whether the program could not be executed at all. */
+function whyNot({ exitCode }: Outcome, runtime: SessionSpec['runtime'], workload: Workload, lastLine: string) {
+  if (runtime === 'runc' || runtime === 'crun') {
+    const status = exitCode === undefined || exitCode === 0 ? undefined : execFailure(workload.complaints());
+    return status === undefined ? {} : { exitCode: status, neverRan: true };
+  }
+  return (exitCode === 126 || exitCode === 127) && EXEC_FAILED.test(lastLine) ? { neverRan: true } : {};
 }
 
 interface Stage {
@@ -119,41 +132,92 @@ async function prepare(
   if (singleId && identity.groups.length > 0) {
     warnings.push(`without root, the supplementary groups ${identity.groups.join(', ')} are missing`);
   }
-  const variables = variableScript(withHome(spec.process.env, identity));
-  const { shell, env } = shellFor(tools, variables.unnameable);
-  if (!shell.keepsAll) {
-    const names = variables.unnameable.map((line) => line.slice(0, line.indexOf('='))).join(', ');
-    warnings.push(`environment variables that only bash can pass on are missing, and there is no bash: ${names}`);
-  }
-  const pipes = { stdout: `${dir}/stdout`, stderr: `${dir}/stderr` };
-  writeFileSync(`${dir}/variables`, variables.text, { mode: 0o644 });
-  await runScript(tools, script([{ command: [tools.mkfifo, '-m', '666', ...Object.values(pipes)] }]), 'make pipes');
-
-  const plan: LaunchPlan = {
-    process: spec.process,
-    identity,
-    places: furnished.places,
-    variables: `${dir}/variables`,
-    hostname: spec.hostname,
-    net: spec.net,
-    singleId,
-    maskProc: !namespace.inner,
-    cgroup2: / \/sys\/fs\/cgroup .* - cgroup2 /.test(readFileSync('/proc/self/mountinfo', 'utf8')),
+  const env = withHome(spec.process.env, identity);
+  const terminal = spec.terminal;
+  const streams = {
+    stdin: `${dir}/stdin`,
+    stdout: `${dir}/stdout`,
+    stderr: `${dir}/stderr`,
+    ...(spec.stdin && { input: process.stdin }),
+    ...(terminal !== undefined && { terminal }),
   };
-  const workload = new Workload(launchCommand(plan, tools, shell.path), env, pipes, onOutput);
+  const fifos = [streams.stdin, streams.stdout, streams.stderr];
+  await runScript(tools, script([{ command: [tools.mkfifo, '-m', '666', ...fifos] }]), 'make pipes');
+  const cgroup2 = / \/sys\/fs\/cgroup .* - cgroup2 /.test(readFileSync('/proc/self/mountinfo', 'utf8'));
+  const { runtime = 'builtin' } = spec;
+  let start: WorkloadStart;
+  if (runtime === 'builtin') {
+    const variables = variableScript(env);
+    const { shell, env: shellsOwn } = shellFor(tools, variables.unnameable);
+    if (!shell.keepsAll) {
+      const names = variables.unnameable.map((line) => line.slice(0, line.indexOf('='))).join(', ');
+      warnings.push(`environment variables that only bash can pass on are missing, and there is no bash: ${names}`);
+    }
+    writeFileSync(`${dir}/variables`, variables.text, { mode: 0o644 });
+    const plan: LaunchPlan = {
+      process: spec.process,
+      identity,
+      places: furnished.places,
+      variables: `${dir}/variables`,
+      hostname: spec.hostname,
+      net: spec.net,
+      singleId,
+      cgroup2,
+    };
+    const command = launchCommand(plan, tools, shell.path);
+    start = {
+      command: terminal === undefined ? command : onTerminal(command, findScript(), layout.dev, tools),
+      env: shellsOwn,
+      control: { kind: 'socket' },
+    };
+  } else {
+    const { proc, sys, mqueue } = furnished.places;
+    start = await runtimeStart(runtime, tools, dir, {
+      process: spec.process,
+      env,
+      identity,
+      root: layout.root,
+      dev: layout.dev,
+      places: { proc: proc !== undefined, sys: sys !== undefined, dev: mqueue !== undefined },
+      hostname: spec.hostname,
+      ownNetwork: spec.net !== 'host',
+      inner: namespace.inner,
+      renameId: singleId && (identity.uid !== 0 || identity.gid !== 0),
+      cgroup2,
+      terminal: terminal !== undefined,
+      limits: readFileSync('/proc/self/limits', 'latin1'),
+    });
+  }
+  const workload = new Workload(start, streams, onOutput);
   onWorkload(workload);
   warnings.push(...(await workload.prepared()));
-  await switchRoot(tools, workload.pid, layout.root);
+  if (runtime === 'builtin') await switchRoot(tools, workload.pid, layout.root);
+  await connectNetwork(spec.net, workload.pid, tools);
   return { workload, pid: workload.pid, writable, warnings, capture };
+}
+
+/** @throws HL_ERR_MACHINE */
+function findScript(): string {
+  const found = findTool('script');
+  if (found !== undefined) return found;
+  throw new HotlayerError('HL_ERR_MACHINE', 'there is no script command to open a terminal with', {
+    hint: 'install util-linux’s script (Debian: apt-get install bsdutils; elsewhere util-linux-script)',
+  });
 }
 
 type Outcome = Pick<SessionResult, 'startedAt' | 'ready' | 'endedAt' | 'exitCode' | 'signal' | 'stopped' | 'timedOut'>;
 
 /** From start to end: whichever comes first of ready, timeout and the workload's own end. */
-async function follow(spec: SessionSpec, workload: Workload, watch: ReadyWatch): Promise<Outcome> {
+async function follow(
+  spec: SessionSpec,
+  workload: Workload,
+  watch: ReadyWatch,
+  onStarted: (workload: Workload) => void,
+): Promise<Outcome> {
   const stopSignal = parseSignal(spec.stopSignal ?? 'SIGTERM');
   const startedAt = workload.start();
   watch.start(startedAt);
+  onStarted(workload);
   let timer: NodeJS.Timeout | undefined;
   const timeout = new Promise<'timeout'>((resolve) => {
     timer = setTimeout(resolve, Math.min(spec.timeoutNanos / 1e6, LONGEST_TIMER_MS), 'timeout');

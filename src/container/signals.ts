@@ -35,8 +35,15 @@ function numberOf(name: string): number | undefined {
  * @param status text of /proc/PID/status (masks are hexadecimal, bit n-1 = signal n; proc_pid_status(5))
  */
 export function firstProcessNotices(status: string, signal: number): 'caught' | 'blocked' | 'never' {
-  const bit = 1n << BigInt(signal - 1);
-  const has = (field: string) =>
-    (BigInt(`0x${new RegExp(`^${field}:\\s*([0-9a-f]+)$`, 'm').exec(status)?.[1] ?? '0'}`) & bit) !== 0n;
-  return has('SigCgt') ? 'caught' : has('SigBlk') ? 'blocked' : 'never';
+  return hasSignal(status, 'SigCgt', signal) ? 'caught' : hasSignal(status, 'SigBlk', signal) ? 'blocked' : 'never';
+}
+
+/** Whether it wants to be left alone by the signal, as under nohup(1). @param status as above */
+export function ignoresSignal(status: string, signal: number): boolean {
+  return hasSignal(status, 'SigIgn', signal);
+}
+
+function hasSignal(status: string, field: string, signal: number): boolean {
+  const mask = new RegExp(`^${field}:\\s*([0-9a-f]+)$`, 'm').exec(status)?.[1] ?? '0';
+  return (BigInt(`0x${mask}`) & (1n << BigInt(signal - 1))) !== 0n;
 }

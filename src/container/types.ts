@@ -1,5 +1,6 @@
 // A session: one process started on a root file system that a FuseTransport serves, in namespaces of its own,
 // watched until it is ready or done, and ended without leaving a trace on the machine.
+import type { Readable } from 'node:stream';
 import type { Link } from '../rootfs/types.js';
 import type { Nanos } from '../units.js';
 
@@ -28,6 +29,15 @@ export interface ProcessSpec {
   readonly user: string;
 }
 
+/**
+ * The machine's network; none but loopback; or one of its own that reaches out through a program of the machine's
+ * (slirp4netns, pasta).
+ */
+export type Net = 'host' | 'none' | 'slirp4netns' | 'pasta';
+
+/** What turns the root and the process into a container. */
+export type Runtime = 'builtin' | 'runc' | 'crun';
+
 export interface BindMount {
   readonly source: string;
   readonly destination: string;
@@ -51,8 +61,17 @@ export interface SessionSpec {
   readonly readdirplus?: boolean;
   readonly process: ProcessSpec;
   readonly binds: readonly BindMount[];
-  readonly net: 'host' | 'none';
+  readonly net: Net;
   readonly hostname: string;
+  /** Default builtin. */
+  readonly runtime?: Runtime;
+  /** True: what comes in on the standard input of the session's process is the workload's. Default: /dev/null. */
+  readonly stdin?: boolean;
+  /**
+   * Descriptor, in the session's process, of a terminal that is the user's. The workload gets one of its own, in its
+   * own /dev/pts; what it prints goes from there to the user's, not to `onOutput`, which only `line` rules could miss.
+   */
+  readonly terminal?: number;
   /** First that fires; none: exit. */
   readonly until: readonly ReadyRule[];
   /** True: when it is ready that is noted, and it runs on until it ends. Default: it is stopped. */
@@ -135,6 +154,13 @@ export interface SessionHooks {
    */
   onOutput?: OutputHook;
   readonly signal?: AbortSignal;
+  /** With `spec.stdin`: what the workload reads. */
+  readonly stdin?: Readable;
+  /**
+   * Present: once the workload has started, and this was called, signals of this process are handed on to it instead
+   * of ending the session, and a new size of the terminal, too. The third of those that ask for the end still ends it.
+   */
+  onStarted?(): void;
   /** Takes the other end of the link that the file system module's createAnswerer is given. */
   onLink?(link: Link): void;
 }

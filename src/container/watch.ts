@@ -7,13 +7,13 @@ import { lineMatcher, type Output } from './output.js';
 import { formatReadyRule } from './ready.js';
 import { toolEnv } from './shell.js';
 import type { Tools } from './tools.js';
-import type { ReadyRule } from './types.js';
+import type { Net, ReadyRule } from './types.js';
 
 export interface Watched {
   /** Of the workload's first process, in this process's pid namespace. */
   readonly pid: number;
   readonly output: Output;
-  readonly net: 'host' | 'none';
+  readonly net: Net;
   /** First element: accesses so far (types.ts, SessionSpec.fs). */
   readonly activity: Int32Array;
   readonly tools: Tools;

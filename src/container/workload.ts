@@ -1,13 +1,15 @@
 // One process that is being turned into the workload, from its first namespace to its end.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync, constants, openSync, readFileSync } from 'node:fs';
+import { closeSync, constants, openSync, readFileSync, writeSync } from 'node:fs';
 import { Socket } from 'node:net';
+import { constants as osConstants } from 'node:os';
+import type { Readable } from 'node:stream';
 import { HotlayerError } from '../errors.js';
 import { flow } from './flow.js';
-import { SOCKET } from './launch.js';
+import { COMPLAINTS, SOCKET } from './launch.js';
 import { Output, type Stream } from './output.js';
 import { warningsIn } from './shell.js';
-import { firstProcessNotices } from './signals.js';
+import { firstProcessNotices, ignoresSignal } from './signals.js';
 import type { OutputHook } from './types.js';
 
 export interface Ended {
@@ -17,13 +19,34 @@ export interface Ended {
   readonly signal?: string;
 }
 
-export interface Pipes {
-  /** Two FIFOs of `dir`, made with mode 0666: programs open /dev/stdout again, which a socket would refuse. */
+/** Where the workload reads and prints. */
+export interface Streams {
+  /** FIFOs made with mode 0666: programs open /dev/stdout again, which a socket would refuse. */
   readonly stdout: string;
   readonly stderr: string;
+  readonly stdin: string;
+  /** What it is given to read. Absent: /dev/null. */
+  readonly input?: Readable;
+  /** The user's terminal, a descriptor; then none of the others is used. */
+  readonly terminal?: number;
+}
+
+/** A process that turns into the workload. */
+export interface WorkloadStart {
+  readonly command: readonly string[];
+  /** Of its helpers, not of the workload. */
+  readonly env: Readonly<Record<string, string>>;
+  /** How it says its pid and "ready", and hears that it may go on. `socket`: launch.ts. */
+  readonly control:
+    | { readonly kind: 'socket' }
+    | { readonly kind: 'fifos'; readonly said: string; readonly go: string };
+  /** What it says went wrong, besides what it says on descriptors. */
+  readonly complaints?: () => string;
 }
 
 const BLOCKED_POLL_MS = 50;
+/** Signals that end a process that has no handler for them (signal(7)), as far as they are handed on. */
+const ENDING: readonly string[] = ['SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGTERM', 'SIGUSR1', 'SIGUSR2'];
 
 /**
  * unshare(1) up to 2.38 cannot repeat the SIGKILL that ended its child: it says so and exits with 1. (Other signals,
@@ -36,33 +59,55 @@ export class Workload {
   /** Resolves once the process, all others of its pid namespace, and its output have ended. */
   readonly ended: Promise<Ended>;
   readonly #child: ChildProcess;
-  readonly #socket: Socket;
+  readonly #start: WorkloadStart;
+  /** What it says. */
+  readonly #control: Socket;
+  /** Descriptor on which a runtime's hook waits. */
+  #go: number | undefined;
+  /** The signal that was sent to it, when it was us who made it end. */
+  #endedFor: string | undefined;
   readonly #ready: Promise<void>;
   #said = '';
   /** What our own helpers say, which is nothing unless they fail. */
   #complaints = '';
   #pid = 0;
 
-  /**
-   * @param command as launch.ts makes it @param env of its helpers, not of the workload
-   * @param onOutput gets what the workload prints; a promise holds that stream up
-   */
-  constructor(command: readonly string[], env: Readonly<Record<string, string>>, pipes: Pipes, onOutput: OutputHook) {
-    const [program, ...args] = command;
-    const stdout = this.#open(pipes.stdout, 'stdout', onOutput);
-    const stderr = this.#open(pipes.stderr, 'stderr', onOutput);
-    // Descriptors 3 and 4: launch.ts, SOCKET and WORKLOAD_STDERR.
+  /** @param onOutput gets what the workload prints; a promise holds that stream up */
+  constructor(start: WorkloadStart, streams: Streams, onOutput: OutputHook) {
+    const [program, ...args] = start.command;
+    const { control } = start;
+    this.#start = start;
+    const { terminal } = streams;
+    const builtin = control.kind === 'socket';
+    const said = builtin ? undefined : openReader(control.said);
+    if (!builtin) this.#go = openSync(control.go, constants.O_RDWR);
+    const stdout = terminal === undefined ? this.#open(streams.stdout, 'stdout', onOutput) : undefined;
+    const stderr = terminal === undefined ? this.#open(streams.stderr, 'stderr', onOutput) : undefined;
+    const stdin = terminal === undefined && streams.input ? feed(streams.stdin, streams.input) : undefined;
+    const input = terminal ?? stdin ?? 'ignore';
+    const output = terminal ?? stdout!.write;
     this.#child = spawn(program!, args, {
       cwd: '/',
-      env,
-      stdio: ['ignore', stdout.write, 'pipe', 'pipe', stderr.write],
+      env: start.env,
+      // Descriptors 3 to 5 of the builtin runner: launch.ts.
+      stdio: builtin
+        ? [
+            input,
+            output,
+            'pipe',
+            'pipe',
+            stderr?.write ?? 'ignore',
+            ...(terminal === undefined ? [] : ['pipe' as const]),
+          ]
+        : [input, output, terminal ?? stderr!.write],
     });
-    closeSync(stdout.write);
-    closeSync(stderr.write);
-    this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-      this.#complaints += text;
-    });
-    this.#socket = this.#child.stdio[SOCKET] as Socket;
+    for (const fd of [stdin, stdout?.write, stderr?.write]) if (fd !== undefined) closeSync(fd);
+    for (const stream of builtin ? [this.#child.stderr, (this.#child.stdio as unknown[])[COMPLAINTS]] : []) {
+      (stream as Readable | null | undefined)?.setEncoding('utf8').on('data', (text: string) => {
+        this.#complaints += text;
+      });
+    }
+    this.#control = said ?? (this.#child.stdio[SOCKET] as Socket);
     const exited = new Promise<{ at: bigint; exitCode: number | null; signal: NodeJS.Signals | null }>(
       (resolve, reject) => {
         this.#child.on('error', reject);
@@ -72,15 +117,18 @@ export class Workload {
     const closed = new Promise((resolve) => this.#child.on('close', resolve));
     this.ended = exited.then(async ({ at, exitCode, signal }) => {
       await this.#killRest();
-      await Promise.all([stdout.drained, stderr.drained]);
-      this.#socket.destroy();
+      await Promise.all([stdout?.drained, stderr?.drained]);
+      this.#control.destroy();
+      if (this.#go !== undefined) closeSync(this.#go);
+      this.#go = undefined;
       await closed;
+      if (this.#endedFor !== undefined) return { at, signal: this.#endedFor };
       if (exitCode === null) return { at, signal: signal ?? 'SIGKILL' };
       return exitCode === 1 && CHILD_WAS_KILLED.test(this.#complaints) ? { at, signal: 'SIGKILL' } : { at, exitCode };
     });
     this.#ready = new Promise((resolve, reject) => {
-      this.#socket.on('error', () => {});
-      this.#socket.setEncoding('utf8').on('data', (text: string) => {
+      this.#control.on('error', () => {});
+      this.#control.setEncoding('utf8').on('data', (text: string) => {
         this.#said += text;
         if (/^ready$/m.test(this.#said)) resolve();
       });
@@ -97,7 +145,7 @@ export class Workload {
   /** Resolves with the warnings when the process waits for `start`. @throws HL_ERR_MACHINE with what was said instead */
   async prepared(): Promise<string[]> {
     await this.#ready;
-    this.#pid = Number(/^pid (\d+)$/m.exec(this.#said)?.[1] ?? 0);
+    this.#pid = this.#saidPid();
     if (this.#pid <= 1) throw new HotlayerError('HL_ERR_BUG', 'the first process of the container is unknown');
     return warningsIn(this.#said);
   }
@@ -105,8 +153,44 @@ export class Workload {
   /** Lets it become the workload. @returns the time right before, CLOCK_MONOTONIC */
   start(): bigint {
     const at = process.hrtime.bigint();
-    this.#socket.write('go\n');
+    if (this.#go === undefined) this.#control.write('go\n');
+    else writeSync(this.#go, 'go\n');
     return at;
+  }
+
+  /** What went wrong in the words of whoever was to start it. */
+  complaints(): string {
+    return [this.#complaints.trim(), this.#start.complaints?.() ?? ''].filter((text) => text !== '').join('\n');
+  }
+
+  /**
+   * Hands a signal on to the first process. The kernel drops one that a first process has no handler for: what it would
+   * do to any other process is then done to the container, so that Ctrl-C ends what knows nothing of it.
+   */
+  signal(name: NodeJS.Signals): void {
+    const number = osConstants.signals[name];
+    if (ENDING.includes(name) && this.#notices(number) === 'never' && !this.#ignores(number)) {
+      this.#endedFor = name;
+      void this.kill();
+    } else this.#send(number);
+  }
+
+  /** The user's terminal has another size. */
+  resized(): void {
+    this.#child.kill('SIGWINCH');
+  }
+
+  /** A runtime's hook is given the container's state, JSON. */
+  #saidPid(): number {
+    return Number(/^pid (\d+)$|"pid":\s*(\d+)/m.exec(this.#said)?.slice(1).find(Boolean) ?? 0);
+  }
+
+  #ignores(signal: number): boolean {
+    try {
+      return ignoresSignal(readFileSync(`/proc/${this.#pid}/status`, 'latin1'), signal);
+    } catch {
+      return false; // gone
+    }
   }
 
   /**
@@ -166,7 +250,7 @@ export class Workload {
    * workload may live on: its own death signal is forgotten when it changes its user (prctl(2), PR_SET_PDEATHSIG).
    */
   async #killRest(): Promise<void> {
-    const pid = this.#pid || Number(/^pid (\d+)$/m.exec(this.#said)?.[1] ?? 0);
+    const pid = this.#pid || this.#saidPid();
     if (pid <= 1) return;
     // Nobody but our own helpers gets a new pid here in between, and those are not children that were given to us.
     while (parentOf(pid) === process.pid) {
@@ -181,9 +265,8 @@ export class Workload {
 
   #open(path: string, stream: Stream, onOutput: OutputHook) {
     // The reader first and without waiting; then there is somebody to write to.
-    const read = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    const socket = openReader(path);
     const write = openSync(path, constants.O_WRONLY);
-    const socket = new Socket({ fd: read, readable: true, writable: false });
     const drained = new Promise<void>((resolve) => {
       flow(socket, (chunk) => {
         this.output.push(chunk, stream);
@@ -199,11 +282,31 @@ export class Workload {
   }
 
   #setupError(): HotlayerError {
-    const said = this.#complaints.trim().replaceAll('\n', '; ') || 'it ended without a word';
+    const said = this.complaints().replaceAll('\n', '; ') || 'it ended without a word';
     return new HotlayerError('HL_ERR_MACHINE', `cannot set up the container's namespaces: ${said}`, {
       hint: 'hotlayer doctor shows what this machine allows',
     });
   }
+}
+
+/** A FIFO's end, opened without waiting for the other. */
+function openReader(path: string): Socket {
+  const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  return new Socket({ fd, readable: true, writable: false });
+}
+
+/** @returns the end that is to be read, which waits as a pipe does; it ends with `input` */
+function feed(path: string, input: Readable): number {
+  const both = openSync(path, constants.O_RDWR);
+  const read = openSync(path, constants.O_RDONLY);
+  const write = openSync(path, constants.O_WRONLY | constants.O_NONBLOCK);
+  closeSync(both);
+  const socket = new Socket({ fd: write, readable: false, writable: true });
+  // Whoever does not read to the end does so on purpose.
+  socket.on('error', () => input.destroy());
+  input.on('error', () => socket.end());
+  input.pipe(socket);
+  return read;
 }
 
 /** Parent of a process that is not a zombie, else undefined (proc_pid_stat(5), fields 3 and 4). */

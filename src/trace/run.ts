@@ -6,8 +6,10 @@ import {
   type BindMount,
   FIRST_INHERITED_FD,
   formatReadyRule,
+  type Net,
   type ProcessSpec,
   type ReadyRule,
+  type Runtime,
   runSession,
   type SessionHooks,
   type SessionResult,
@@ -43,7 +45,9 @@ export interface RunOptions {
   readonly precision: 'exact' | 'fast';
   readonly binds?: readonly BindMount[] | undefined;
   /** Default host. */
-  readonly net?: 'host' | 'none' | undefined;
+  readonly net?: Net | undefined;
+  /** Default builtin. */
+  readonly runtime?: Runtime | undefined;
   /** Default `hotlayer`. */
   readonly hostname?: string | undefined;
   readonly graceNanos?: Nanos | undefined;
@@ -115,6 +119,7 @@ function sessionSpec(source: TraceSource, traceFd: number, t0: bigint, dir: stri
     binds: options.binds ?? [],
     net: options.net ?? 'host',
     hostname: options.hostname ?? 'hotlayer',
+    ...(options.runtime === undefined ? undefined : { runtime: options.runtime }),
     until: options.until,
     timeoutNanos: options.timeoutNanos,
     ...(options.graceNanos === undefined ? undefined : { graceNanos: options.graceNanos }),

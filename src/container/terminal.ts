@@ -1,0 +1,54 @@
+// The user's terminal while a container has it: in raw mode, set by whoever passes on what is typed (script(1), runc),
+// and as it was afterwards, however this process ends.
+import { spawn, spawnSync } from 'node:child_process';
+import { isatty } from 'node:tty';
+import { HotlayerError } from '../errors.js';
+import { toolEnv } from './shell.js';
+
+/** Waits for the end of the process that started it, then puts the terminal's settings back. */
+const GUARD = `trap '' INT TERM HUP QUIT; read -r _; stty "$1" <&3`;
+
+export interface HeldTerminal {
+  /** Descriptor of this process. */
+  readonly fd: number;
+  /** Puts its settings back. Idempotent. */
+  release(): void;
+}
+
+/** @throws HL_ERR_USAGE when standard input is none, HL_ERR_MACHINE without stty(1) */
+export function holdTerminal(): HeldTerminal {
+  const fd = 0;
+  if (!isatty(fd)) {
+    throw new HotlayerError('HL_ERR_USAGE', '-t: standard input is not a terminal', {
+      hint: 'leave -t out; -i alone passes on what comes in',
+    });
+  }
+  const asked = spawnSync('stty', ['-g'], { stdio: [fd, 'pipe', 'ignore'], encoding: 'utf8', env: toolEnv() });
+  const settings = asked.stdout?.trim();
+  if (asked.status !== 0 || !settings) {
+    throw new HotlayerError('HL_ERR_MACHINE', '-t: stty cannot read the settings of the terminal', {
+      hint: 'install coreutils',
+    });
+  }
+  // In a session of its own: the terminal asks nothing of a process that does not belong to it.
+  const guard = spawn('/bin/sh', ['-c', GUARD, 'sh', settings], {
+    cwd: '/',
+    detached: true,
+    env: toolEnv(),
+    stdio: ['pipe', 'ignore', 'ignore', fd],
+  });
+  guard.on('error', () => {});
+  guard.stdin!.on('error', () => {});
+  guard.unref();
+  (guard.stdin as unknown as { unref?(): void }).unref?.();
+  let held = true;
+  const release = () => {
+    if (!held) return;
+    held = false;
+    process.removeListener('exit', release);
+    spawnSync('stty', [settings], { stdio: [fd, 'ignore', 'ignore'], env: toolEnv() });
+    guard.kill('SIGKILL');
+  };
+  process.once('exit', release);
+  return { fd, release };
+}
