@@ -28,6 +28,7 @@ const options = readOptions(args.includes('--networks') ? args : [...args, '--ne
 const lacking = lackingClient('ip', 'setpriv');
 if (lacking) throw new Error(lacking);
 const PEER = VARIANTS.find(({ name }) => name === 'peer')!;
+const FULL = VARIANTS.find(({ name }) => name === 'full')!;
 const OURS = hotlayerVariant('run', 'hotlayer run', ['--reader', 'hotlayer']);
 process.exitCode = isSecluded() ? await run() : await prepare();
 
@@ -46,6 +47,8 @@ async function run(): Promise<number> {
   const made = new Map<string, { peer: Made; ours: Made; touched: number }>();
   for (const workload of workloads) {
     const image = await labImage(workload.recipe, join(directory, 'images'));
+    // The peer's tool takes the unchanged image from the registry.
+    await makeVariant(workshop, FULL, workload, image);
     const peer = await makeVariant(workshop, PEER, workload, image);
     const ours = await makeVariant(workshop, OURS, workload, image);
     made.set(workload.recipe.name, { peer, ours, touched: await touchedBytes(workshop, ours) });

@@ -7,6 +7,7 @@ import type { Pieces } from '../../src/image/files.js';
 import { Cache } from '../../src/lazy/cache.js';
 import { ChunkService, type ServiceOptions } from '../../src/lazy/chunk-service.js';
 import { createAnswerer, createFs } from '../../src/lazy/fs-module.js';
+import type { LazyFsArgs } from '../../src/lazy/lazy-fs.js';
 import { LazyLayer } from '../../src/lazy/lazy-layer.js';
 import { linkPair } from '../../src/lazy/link-pair.js';
 import { type LazyImage, openLazyImage } from '../../src/lazy/open-image.js';
@@ -43,7 +44,7 @@ export interface Harness {
 export async function open(
   t: TestContext,
   reference: string,
-  options: ServiceOptions & { readonly directory?: string } = {},
+  options: ServiceOptions & { readonly directory?: string; readonly start?: LazyFsArgs['start'] } = {},
 ): Promise<Harness> {
   const directory = options.directory ?? testDir(t);
   const cache = new Cache({ directory });
@@ -71,7 +72,7 @@ export async function open(
   const [near, far] = linkPair();
   service.serve(near);
   const answerer: Answerer = createAnswerer(undefined, far);
-  const fs = createFs({ layers: image.fs }, { post: (message) => answerer.onPost!(message) });
+  const fs = createFs({ layers: image.fs, start: options.start }, { post: (message) => answerer.onPost!(message) });
 
   let closed = false;
   const harness: Harness = {

@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { wishesFor } from '../../src/lazy/prefetch.js';
 import { openLayersFs } from '../../src/rootfs/layers-fs.js';
+import { type Caller, Later } from '../../src/rootfs/types.js';
 import { TarScanner } from '../../src/stargz/tar-scan.js';
 import { noise } from '../e2e/sample.js';
 import { Random, randomImage } from '../rewrite/random-image.js';
@@ -16,6 +17,7 @@ import { keptData, open, stargzImage } from './harness.js';
 
 const BIG = noise(300_000, 7);
 const SMALL = Buffer.from('small\n');
+const NOBODY: Caller = { pid: 0, uid: 0, gid: 0 };
 
 /** A big file in chunks, small ones before and after, links, things of the lower layer that are hidden. */
 const LOWER = tarOf(
@@ -252,4 +254,32 @@ test('two processes fill the same cache; each uses what the other fetched', asyn
   assert.deepEqual(await b.read('/d/f1'), noise(1001, 1));
   assert.deepEqual(await a.read('/d/f1'), noise(1001, 1));
   assert.ok(readdirSync(join(directory, 'v1/layers')).length === 2);
+});
+
+test('a start that is known: the kernel does not get what lies around it, and what is here is told', async (t) => {
+  const reference = await stargzImage(t, LAYERS);
+  const directory = testDir(t);
+  const first = await open(t, reference, { directory });
+  await first.read('/d/big', 0, 1);
+  first.close();
+  const big = {
+    path: '/d/big',
+    ranges: [
+      [0, 65_536],
+      [131_072, 1],
+    ],
+  } as const;
+  const h = await open(t, reference, { directory, start: { files: [big] } });
+  const node = ['d', 'big'].reduce((at, name) => h.fs.lookup(at, name, NOBODY).ino, 1);
+  assert.deepEqual([...h.fs.likely!(node)], [[0, 65_536]], 'of two chunks that a start needs, one is here');
+  const read = (offset: number, length: number) => h.fs.read(node, 0, Buffer.alloc(length), 0, length, offset, NOBODY);
+  assert.equal(read(0, 65_536), 65_536);
+  // The second chunk is not needed: a read of more than a page that touches it fails, the page itself does not.
+  assert.throws(() => read(61_440, 16_384), { errno: 5 });
+  assert.equal(read(61_440, 4096), 4096);
+  assert.ok(read(65_536, 4096) instanceof Later);
+  // The third is: whoever reads in it alone waits for it.
+  assert.ok(read(131_072, 16_384) instanceof Later);
+  // Who asks again for the same wants it.
+  assert.ok(read(61_440, 16_384) instanceof Later);
 });
