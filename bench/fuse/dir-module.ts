@@ -1,0 +1,7 @@
+// A directory as a file system, for the serving thread.
+import { DirFs } from '../../src/rootfs/dir-fs.js';
+import type { RootFs } from '../../src/rootfs/types.js';
+
+export function createFs(path: unknown): RootFs {
+  return new DirFs(path as string);
+}
