@@ -3,6 +3,7 @@
 //   npm run bench:analyze -- [--files 100000] [--runs 10] [--events 1e4,1e5,1e6,1e7] [--out DIR]
 // Events are those of all runs together. Each size is done by a process of its own (--work), whose peak memory counts.
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { loadavg } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -39,6 +40,8 @@ const { values } = parseArgs({
   },
 });
 const runs = Number(values.runs);
+/** Others at work on the same cores slow this down. */
+const load = loadavg()[0]!;
 
 /** What a process of `--work` leaves in its directory. Seconds. */
 interface Phases {
@@ -129,7 +132,7 @@ async function compare(): Promise<void> {
   const markdown = render(rows, files, `hotlayer ${hotlayer.version} (${hotlayer.commit}). ${machineLine(machine)}`);
   process.stdout.write(markdown);
   if (values.out !== undefined) mkdirSync(values.out, { recursive: true });
-  const data = { schemaVersion: 1, hotlayer, machine, files, runs, limits: LIMITS, rows };
+  const data = { schemaVersion: 1, hotlayer, machine, files, runs, limits: LIMITS, load, rows };
   say(`written: ${writeReport('bench-analyze', data, markdown, values.out).join(', ')}`);
 }
 
@@ -167,6 +170,8 @@ function render(rows: readonly Row[], files: number, about: string): string {
     ),
     '',
     'The plan compresses a sample of what is read, 48 MiB at most, to know how large files will be: that is the part that does not grow with the events. Peak memory is that of the whole process, with the image that it has read.',
+    '',
+    `Load average of the machine when this began: ${load.toFixed(1)}.`,
     '',
     about,
     '',

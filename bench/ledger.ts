@@ -109,6 +109,8 @@ function render(): string {
     '',
     `Requests of one cold start on ${values.network} (bench:startup), labelled by what ${values.runs} other recorded runs read, in the reads of up to 128 KiB that the client's kernel makes. Compressed bytes. *Used*: prefetched and read; *late*: read, but fetched on demand; *unused*: fetched and not read. Precision: used of prefetched; recall: used of used and late.`,
     '',
+    judgement(),
+    '',
     `hotlayer ${hotlayer.version} (${hotlayer.commit}). ${machineLine(machine)}`,
     '',
     markdownTable(
@@ -143,6 +145,20 @@ function render(): string {
     ...wasted,
     '',
   ].join('\n');
+}
+
+/** What was asked for, and where hotlayer's images miss it. */
+function judgement(): string {
+  const own = rows.filter(({ variant }) => variant === 'hotlayer');
+  const sum = (of: (ledger: Ledger) => number) => own.reduce((total, { ledger }) => total + of(ledger), 0);
+  const used = sum((ledger) => ledger.used);
+  const precision = used / sum(({ prefetched }) => prefetched);
+  const recall = used / (used + sum(({ late }) => late));
+  const low = own.flatMap(({ image, ledger }) => [
+    ...(ledger.precision < 0.75 ? [`${image}'s precision is ${ledger.precision.toFixed(3)}`] : []),
+    ...(ledger.recall < 0.98 ? [`${image}'s recall is ${ledger.recall.toFixed(3)}`] : []),
+  ]);
+  return `Asked for: precision ≥ 0.75 and recall ≥ 0.98. All images of hotlayer together: precision ${precision.toFixed(3)}, recall ${recall.toFixed(3)}. ${low.length > 0 ? `Not held: ${low.join(', ')}. Recall is lost only where the plan leaves a big file that is read here and there behind the landmark, because that makes the start shorter; precision where whole files are prefetched of which part is read, as the format demands.` : 'It holds for each.'}`;
 }
 
 /** The files with the most unused bytes; all would be the whole image. */
