@@ -103,7 +103,7 @@ const misses = [
     ? [`10 GB go at ${linearity.toFixed(2)} of the small layer's rate`]
     : []),
 ];
-const machine = describeMachine({});
+const machine = describeMachine({ architecture: ['uname', '-m'] });
 const rows = results.map(({ about, bytes, entries, rate, costs, peakBytes, maxMemory }) => [
   about,
   formatBytes(bytes),
