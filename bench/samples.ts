@@ -203,7 +203,7 @@ function index(made: ReadonlyMap<string, Report>): string {
 
 /** The top of a report, light and dark, as README shows it. */
 async function pictures(): Promise<void> {
-  const file = join(values.out, 'node/report.html');
+  const file = join(values.out, 'python/report.html');
   if (!existsSync(file) || !hasBrowser()) {
     say(`no pictures: ${existsSync(file) ? CHROMIUM : file} is not there`);
     return;
