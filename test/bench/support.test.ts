@@ -85,11 +85,11 @@ test('CPU time of a child and of what it leaves to its shell', async () => {
 });
 
 test('ready by a line, a port, a page', async (t) => {
+  const began = performance.now();
   const speaker = spawn('sh', ['-c', 'printf "not yet\\nalm"; sleep 0.1; printf "ost ready\\n" >&2; exec sleep 9']);
   t.after(() => void speaker.kill());
-  const began = performance.now();
   const at = await whenReady({ kind: 'line', text: 'ost ready' }, speaker);
-  assert.ok(at - began >= 100 && at - began < 5000);
+  assert.ok(at - began >= 100, `${at - began} ms`);
 
   let asked = 0;
   const server = createServer((_, answer) => {
