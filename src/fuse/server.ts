@@ -292,7 +292,9 @@ export class FuseServer {
     reply.reserve(size); // never less than asked for: to the kernel a short read is the end of the file
     const { nodeid, caller } = request;
     const handle = request.u64(IN_HEADER);
-    const got = this.#fs.read(nodeid, handle, reply.bytes, OUT_HEADER, size, request.u64(IN_HEADER + 8), caller);
+    const offset = request.u64(IN_HEADER + 8);
+    const flags = request.u32(IN_HEADER + 32);
+    const got = this.#fs.read(nodeid, handle, reply.bytes, OUT_HEADER, size, offset, caller, flags);
     if (!(got instanceof Later)) return reply.finish(request, got);
     const { onLater } = this.#options;
     if (!onLater) throw new Error('a read was put off, and nobody is there to answer it');

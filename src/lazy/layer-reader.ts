@@ -1,6 +1,6 @@
 // The content of a layer's chunks in the cache, as the thread that answers the kernel has it: what is here is read at
 // once, for the rest it is said what is missing. Content of an earlier run is checked block by block when first read.
-import { closeSync, fstatSync, readFileSync, readSync } from 'node:fs';
+import { closeSync, constants, fstatSync, readFileSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { HotlayerError } from '../errors.js';
@@ -26,7 +26,9 @@ export class LayerReader {
   readonly #scratch = Buffer.allocUnsafeSlow(CHECK_BLOCK);
   /** 1 for chunks that a start needs; undefined: nobody knows which. */
   readonly #hot: Uint8Array | undefined;
-  readonly #refused = new Set<string>();
+  /** Begin and end of reads that were refused; the oldest are overwritten. */
+  readonly #refused = new Float64Array(2 * MOST_REFUSED);
+  #refusals = 0;
 
   /**
    * @param inode of the content's file, as the side that fills it has it
@@ -64,8 +66,9 @@ export class LayerReader {
   /**
    * Fills `into` with a file's content from `offset` on; all of it lies inside the file.
    * @param first of the file's chunks
+   * @param flags of the open file, as open(2)
    */
-  read(first: number, offset: number, into: Buffer): number | Later {
+  read(first: number, offset: number, into: Buffer, flags = 0): number | Later {
     const at = this.#table.at[first]! + offset;
     const end = at + into.length;
     const missing: [number, number, number][] = [];
@@ -81,7 +84,9 @@ export class LayerReader {
       readInto(this.memory.fd, into, at);
       return into.length;
     }
-    if (this.#isGuess(missing, at, into.length)) throw new FsError(ERRNO.EIO, 'read around');
+    // Past the page cache nothing is read but what is asked for, and nobody would ask again.
+    const asked = (flags & constants.O_DIRECT) !== 0 || damaged.length > 0;
+    if (!asked && this.#isGuess(missing, at, end)) throw new FsError(ERRNO.EIO, 'read around');
     return new Later({
       layer: this.#layer,
       at,
@@ -115,16 +120,15 @@ export class LayerReader {
 
   /**
    * The kernel reads around what a process asks for. When that would fetch what no start needs, or make it wait for
-   * several things of which it needs one, it gets an error: it then asks for the page itself, and for nothing else. Nobody
-   * sees the error but a reader of more than a page at once that asks the same again, which is then answered.
+   * several things of which it needs one, it gets an error: it then asks for the page itself, and for nothing else. A page
+   * may be larger than PAGE (other machines, large folios): what lies in a read that was refused is answered.
    */
-  #isGuess(missing: readonly (readonly number[])[], at: number, length: number): boolean {
-    if (!this.#hot || length <= PAGE) return false;
+  #isGuess(missing: readonly (readonly number[])[], at: number, end: number): boolean {
+    if (!this.#hot || end - at <= PAGE) return false;
     if (missing.length === 1 && this.#hot[missing[0]![0]!] === 1) return false;
-    const key = `${at} ${length}`;
-    if (this.#refused.delete(key)) return false;
-    if (this.#refused.size >= MOST_REFUSED) this.#refused.clear();
-    this.#refused.add(key);
+    for (let i = 0; i < this.#refused.length; i += 2)
+      if (this.#refused[i]! <= at && end <= this.#refused[i + 1]!) return false;
+    this.#refused.set([at, end], 2 * (this.#refusals++ % MOST_REFUSED));
     return true;
   }
 

@@ -40,7 +40,7 @@ export interface LazyFsArgs extends LayersFsOptions {
 interface OpenLayer {
   readonly entries: readonly TarEntry[];
   readonly reader?: LayerReader;
-  read(entry: TarEntry, offset: number, into: Buffer): number | Later;
+  read(entry: TarEntry, offset: number, into: Buffer, flags: number): number | Later;
   likely?(entry: TarEntry): Iterable<readonly [offset: number, length: number]>;
   close(): void;
 }
@@ -67,7 +67,7 @@ export function openLazyFs({ layers, start, ...options }: LazyFsArgs, port: FsPo
     const tables: TablesMessage = { type: 'tables', layers: open.map(({ reader }) => reader?.memory ?? null) };
     port.post(tables);
     const tree = mergeLayers(open.map(({ entries }) => entries));
-    return new LayersFs(tree, (layer, entry, offset, into) => open[layer]!.read(entry, offset, into), {
+    return new LayersFs(tree, (layer, entry, ...what) => open[layer]!.read(entry, ...what), {
       ...options,
       ...(start && { likely: (layer, entry) => open[layer]!.likely?.(entry) ?? [] }),
       onClose: closeWhole,
@@ -112,9 +112,9 @@ function openStargzLayer(
   return {
     entries: entries.map((entry) => new LazyEntry(entry)),
     reader,
-    read(entry, offset, into) {
+    read(entry, offset, into, flags) {
       const first = table.firstOf[entry.index]!;
-      return first < 0 || into.length === 0 ? 0 : reader.read(first, offset, into);
+      return first < 0 || into.length === 0 ? 0 : reader.read(first, offset, into, flags);
     },
     likely(entry) {
       const first = table.firstOf[entry.index]!;

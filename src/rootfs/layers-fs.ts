@@ -44,10 +44,16 @@ export interface LayersFsOptions {
 
 /**
  * Puts content of a regular file into `into` from its start: all of it, less only at the end of the file.
- * `layer` counts from 0 = the lowest. May put the answer off, for exactly the bytes of `into`. May throw HotlayerError
- * besides FsError; both mean EIO to a reader.
+ * `layer` counts from 0 = the lowest; `flags` as in RootFs.read. May put the answer off, for exactly the bytes of `into`.
+ * May throw HotlayerError besides FsError; both mean EIO to a reader.
  */
-export type ContentReader = (layer: number, entry: TarEntry, offset: number, into: Buffer) => number | Later;
+export type ContentReader = (
+  layer: number,
+  entry: TarEntry,
+  offset: number,
+  into: Buffer,
+  flags: number,
+) => number | Later;
 
 export class LayersFs implements RootFs {
   constructor(
@@ -99,13 +105,14 @@ export class LayersFs implements RootFs {
     length: number,
     offset: number,
     _caller: Caller,
+    flags = 0,
   ): number | Later {
     const node = this.tree.node(id);
     if (node.type === 'dir') throw new FsError(ERRNO.EISDIR, node.name);
     if (node.type !== 'reg' || !node.entry) throw new FsError(ERRNO.EINVAL, node.name);
     const wanted = Math.min(length, node.size - offset);
     if (!(wanted > 0)) return 0;
-    return this.content(node.layer, node.entry, offset, into.subarray(at, at + wanted));
+    return this.content(node.layer, node.entry, offset, into.subarray(at, at + wanted), flags);
   }
 
   release(_id: NodeId, _handle: number): void {}

@@ -115,7 +115,11 @@ export interface RootFs {
   parent(node: NodeId): NodeId;
   /** `flags` as open(2); exec sets 0x20 (FMODE_EXEC). Returns a handle for `read`. @throws EROFS for writing */
   open(node: NodeId, flags: number, caller: Caller): number;
-  /** Fills `into` from `at`; returns the bytes put there, short only at the end of the file. @throws EIO */
+  /**
+   * Fills `into` from `at`; returns the bytes put there, short only at the end of the file.
+   * @param flags as open(2), as they are now; absent: none
+   * @throws EIO
+   */
   read(
     node: NodeId,
     handle: number,
@@ -124,6 +128,7 @@ export interface RootFs {
     length: number,
     offset: number,
     caller: Caller,
+    flags?: number,
   ): number | Later;
   release(node: NodeId, handle: number): void;
   /**

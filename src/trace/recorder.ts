@@ -100,13 +100,13 @@ export function traced(fs: RootFs, sink: EventSink, options: RecorderOptions): R
         if (exec) comms.expectExec(caller.pid);
       }
     },
-    read(node, handle, into, at, length, offset, caller) {
+    read(node, handle, into, at, length, offset, caller, flags) {
       const path = pathOf(node);
       const begin = clock();
       let delivered: number | Later = 0;
       let errno: number | undefined;
       try {
-        delivered = fs.read(node, handle, into, at, length, offset, caller);
+        delivered = fs.read(node, handle, into, at, length, offset, caller, flags);
       } catch (error) {
         errno = errnoFor(error);
         throw error;
