@@ -85,6 +85,7 @@ export function render(
         ? [`${one.image}: warm start ${warmRatio.toFixed(2)} × that on a directory`]
         : [],
     ),
+    ...(rows.every(({ warmRatio }) => warmRatio === undefined) ? ['warm starts: not measured beside a directory'] : []),
   ];
   const sections = networks.flatMap((network) => {
     const own = rows.filter(({ one }) => one.network === network);
