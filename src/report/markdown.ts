@@ -41,10 +41,12 @@ export function renderMarkdown(report: Report): string {
 }
 
 function verdictTitle({ budgets, verification, image }: Report): string {
-  const failed = (budgets ?? []).filter(({ ok, level }) => !ok && level === 'error').length;
+  const exceeded = (budgets ?? []).filter(({ ok }) => !ok);
+  const failed = exceeded.filter(({ level }) => level === 'error').length;
   const name = markdown(image.reference);
   if (verification && !verification.ok) return `❌ ${name}: not the same image`;
   if (failed > 0) return `❌ ${name}: ${failed} of ${budgets!.length} budgets exceeded`;
+  if (exceeded.length > 0) return `⚠️ ${name}: ${exceeded.length} of ${budgets!.length} budgets exceeded, as a warning`;
   if (budgets && budgets.length > 0) return `✅ ${name}: all ${budgets.length} budgets kept`;
   return `startup of ${name}`;
 }

@@ -62,6 +62,19 @@ test('Markdown: no markup, links or mentions but ours; small; marked', () => {
   }
 });
 
+test('Markdown says in its title what became of the budgets', () => {
+  const budget = (ok: boolean, level: 'error' | 'warn') => ({ id: 'a', level, ok, expected: '≤ 1', found: '2' });
+  const report = hostileReport();
+  const titles = [
+    { budgets: [budget(true, 'error'), budget(true, 'warn')], title: /✅ .*: all 2 budgets kept$/ },
+    { budgets: [budget(true, 'error'), budget(false, 'warn')], title: /⚠️ .*: 1 of 2 budgets exceeded, as a warning$/ },
+    { budgets: [budget(false, 'error'), budget(false, 'warn')], title: /❌ .*: 1 of 2 budgets exceeded$/ },
+  ];
+  const { verification: _, ...unverified } = report;
+  for (const { budgets, title } of titles)
+    assert.match(renderMarkdown({ ...unverified, budgets }).split('\n')[1]!, title);
+});
+
 test('Markdown of a huge report stays below its limit, and says so', () => {
   const warnings = Array.from({ length: 10 }, () => '*'.repeat(20_000));
   const text = renderMarkdown({ ...report, warnings });
