@@ -1,7 +1,7 @@
 // An image's tree on a directory, until somebody unmounts it.
 import { spawn } from 'node:child_process';
 import { resolve } from 'node:path';
-import { rawTransport } from '../fuse/raw-transport.js';
+import { prepareThread, rawTransport } from '../fuse/raw-transport.js';
 import type { Mounted } from '../fuse/types.js';
 import type { ServiceCounts } from '../lazy/chunk-service.js';
 import { linkPair } from '../lazy/link-pair.js';
@@ -39,6 +39,7 @@ export async function mountImage(
   directory: string,
   options: MountImageOptions,
 ): Promise<MountImageResult> {
+  prepareThread(lazyFsModule);
   await using opened = await openForReading(reference, options);
   const { image, service } = opened;
   const [near, far] = linkPair();

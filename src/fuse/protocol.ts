@@ -65,6 +65,7 @@ export const INIT_FLAG = {
   ASYNC_READ: 1 << 0,
   DO_READDIRPLUS: 1 << 13,
   READDIRPLUS_AUTO: 1 << 14,
+  NO_OPEN_SUPPORT: 1 << 17,
   PARALLEL_DIROPS: 1 << 18,
   /** After an abort the device answers ECONNABORTED; ENODEV then means an orderly unmount. */
   ABORT_ERROR: 1 << 21,
@@ -136,11 +137,13 @@ export interface InitWishes {
   /** Bytes; absent: what the kernel offers. It can only be lowered. */
   readonly maxReadahead?: number | undefined;
   readonly readdirplus?: boolean | undefined;
+  /** Opens of regular files need not be asked for. */
+  readonly stateless?: boolean | undefined;
 }
 
 /**
- * What we ask of the kernel, never more than it offered. Not asked for: NO_OPEN_SUPPORT (each open must be seen),
- * EXPORT_SUPPORT (no NFS handles), POSIX_ACL (default_permissions checks the mode bits), WRITEBACK and locks.
+ * What we ask of the kernel, never more than it offered. Not asked for: EXPORT_SUPPORT (no NFS handles), POSIX_ACL
+ * (default_permissions checks the mode bits), WRITEBACK and locks.
  */
 export function negotiateInit(offer: InitRequest, wishes: InitWishes): InitChoice {
   let wanted =
@@ -151,6 +154,7 @@ export function negotiateInit(offer: InitRequest, wishes: InitWishes): InitChoic
     INIT_FLAG.CACHE_SYMLINKS |
     INIT_FLAG.NO_OPENDIR_SUPPORT |
     INIT_FLAG.INIT_EXT;
+  if (wishes.stateless) wanted |= INIT_FLAG.NO_OPEN_SUPPORT;
   if (wishes.readdirplus !== false) wanted |= INIT_FLAG.DO_READDIRPLUS | INIT_FLAG.READDIRPLUS_AUTO;
   return {
     minor: Math.min(offer.minor, FUSE_MINOR_MAX),

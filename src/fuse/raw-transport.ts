@@ -42,14 +42,14 @@ let spare: Worker | undefined;
  */
 export function prepareThread(preload?: string): void {
   if (spare) return;
-  spare = startThread(preload);
+  spare = startThread({ spare: true, preload });
   spare.unref();
 }
 
-function startThread(preload?: string): Worker {
+function startThread(data: ThreadData): Worker {
   return new Worker(new URL('./raw-worker.js', import.meta.url), {
     name: 'fuse',
-    workerData: { preload } satisfies ThreadData,
+    workerData: data,
     // The file system module may hand descriptors over at will: Node need not watch who closes them.
     trackUnmanagedFds: false,
     // The tree of a large image is made at once: room for it, rather than collections while it grows.
@@ -60,7 +60,7 @@ function startThread(preload?: string): Worker {
 }
 
 function takeThread(): Worker {
-  const thread = spare ?? startThread();
+  const thread = spare ?? startThread({ spare: false, preload: undefined });
   spare = undefined;
   thread.ref();
   return thread;
@@ -121,6 +121,7 @@ class RawMount implements Mounted {
       maxReadahead: options.maxReadahead,
       readdirplus: options.readdirplus,
       ttlSeconds: options.ttlSeconds,
+      early: options.early ?? false,
       phase: this.#phase.buffer as SharedArrayBuffer,
     };
     this.#worker = takeThread();

@@ -10,13 +10,16 @@ import { ownIdMaps } from './id-map.js';
 import { opName } from './protocol.js';
 import { type DeferredRead, FuseServer } from './server.js';
 import type { FsModule } from './types.js';
+import { warmUp } from './warm-up.js';
 import type { Reply } from './wire.js';
 import { PHASE, type ThreadData, type WorkerInput, type WorkerMessage } from './worker-messages.js';
 
 const told = once(parentPort!, 'message');
-const { preload } = workerData as ThreadData;
+const { spare, preload } = workerData as ThreadData;
 // What is wrong with it is said when it is used.
 if (preload !== undefined) await import(preload).catch(() => {});
+let warm = false;
+if (spare) beWarm();
 const [input] = (await told) as [WorkerInput];
 const phase = new Int32Array(input.phase);
 let faults = 0;
@@ -86,6 +89,12 @@ function store({ bytes }: Reply, length: number): void {
   }
 }
 
+function beWarm(): void {
+  if (warm) return;
+  warm = true;
+  warmUp();
+}
+
 function serve(server: FuseServer): void {
   while (receive(server)) {
     const started = server.init !== undefined;
@@ -113,6 +122,8 @@ async function run(): Promise<void> {
     const options = { maxReadahead, readdirplus, ttlSeconds, ...ownIdMaps(), onFault, onStore: store };
     const server = new FuseServer(fs, module.createAnswerer ? { ...options, onLater } : options);
     say({ kind: 'ready' });
+    // mount(8) is at work meanwhile.
+    if (!input.early) beWarm();
     serve(server);
   } finally {
     if (module.closeFs) result = await module.closeFs(fs);

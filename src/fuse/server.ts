@@ -191,7 +191,7 @@ export class FuseServer {
       this.refusal = `the kernel speaks FUSE ${offer.major}.${offer.minor}, expected at least ${FUSE_MAJOR}.${FUSE_MINOR_MIN}`;
       return reply.fail(request, EPROTO);
     }
-    const choice = negotiateInit(offer, this.#options);
+    const choice = negotiateInit(offer, { ...this.#options, stateless: this.#fs.stateless });
     this.init = choice;
     reply.u32(OUT_HEADER + 4, choice.minor);
     reply.u32(OUT_HEADER + 8, choice.maxReadahead);
@@ -249,6 +249,8 @@ export class FuseServer {
   }
 
   #open(): number {
+    // ENOSYS once, and the kernel opens files by itself from then on: one request a file instead of three.
+    if (this.init && this.init.flags & INIT_FLAG.NO_OPEN_SUPPORT) return this.reply.fail(this.request, ERRNO.ENOSYS);
     const { request, reply } = this;
     const flags = request.u32(IN_HEADER);
     if (flags & O_WRITING) return reply.fail(request, ERRNO.EROFS);

@@ -5,6 +5,8 @@ import type { FsFault } from './types.js';
 
 /** workerData of raw-worker.ts. */
 export interface ThreadData {
+  /** Started before there is anything to serve. */
+  readonly spare: boolean;
   /** A module to load while it waits. */
   readonly preload: string | undefined;
 }
@@ -21,6 +23,8 @@ export interface WorkerInput {
   readonly maxReadahead: number | undefined;
   readonly readdirplus: boolean | undefined;
   readonly ttlSeconds: number | undefined;
+  /** See MountOptions. */
+  readonly early: boolean;
   /** One Int32: a Phase, set by the mounting thread. */
   readonly phase: SharedArrayBuffer;
 }

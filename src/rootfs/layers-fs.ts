@@ -62,6 +62,11 @@ export class LayersFs implements RootFs {
     private readonly options: LayersFsOptions = {},
   ) {}
 
+  /** An open is the moment in which `likely` content is handed over. */
+  get stateless(): boolean {
+    return this.options.likely === undefined;
+  }
+
   lookup(parent: NodeId, name: string, _caller: Caller): Attr {
     const child = this.#directory(parent).get(name);
     if (!child) throw new FsError(ERRNO.ENOENT, name);

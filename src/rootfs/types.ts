@@ -45,7 +45,11 @@ export class FsError extends Error {
     readonly errno: number,
     what = '',
   ) {
+    // An answer, not a fault: names that are not there are asked for by the hundred, and a stack costs more than the rest.
+    const { stackTraceLimit } = Error;
+    Error.stackTraceLimit = 0;
     super(what || `errno ${errno}`);
+    Error.stackTraceLimit = stackTraceLimit;
     this.name = 'FsError';
   }
 }
@@ -104,6 +108,11 @@ export interface Link {
 
 /** Any operation may be observed by wrapping this interface: that is how the tracer works. */
 export interface RootFs {
+  /**
+   * True: `open` does nothing and gives 0, `release` does nothing: the kernel may leave both out (and they are not seen).
+   * Absent: each open is asked for.
+   */
+  readonly stateless?: boolean;
   /** @throws ENOENT, ENOTDIR */
   lookup(parent: NodeId, name: string, caller: Caller): Attr;
   getattr(node: NodeId, caller: Caller): Attr;

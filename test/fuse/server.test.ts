@@ -372,6 +372,18 @@ test('STATFS, READLINK, OPENDIR with and without the kernel knowing to do withou
   assert.equal(kernel.ask(OP.OPENDIR, 1, struct([4, 0], [4, 0]))?.errno, ERRNO.ENOSYS);
 });
 
+test('the kernel is told to open files by itself only where nobody has to see it', () => {
+  for (const stateless of [false, true]) {
+    const kernel = new Kernel([{ path: 'f', type: 'reg', content: { text: 'x' } }]);
+    if (stateless) Object.assign(kernel.fs, { stateless });
+    const NO_OPEN_SUPPORT = 1 << 17;
+    const flags = kernel.must(OP.INIT, 0, INIT_OFFER).readUInt32LE(12);
+    assert.equal((flags & NO_OPEN_SUPPORT) !== 0, stateless);
+    const expected = stateless ? ERRNO.ENOSYS : 0;
+    assert.equal(kernel.ask(OP.OPEN, 2, struct([4, 0], [4, 0]))?.errno, expected);
+  }
+});
+
 test('owners that a user namespace does not have are its root', () => {
   const map = parseIdMap('         0       1000          1\n         5     100000      65536\n');
   assert.ok(map);
