@@ -69,9 +69,14 @@ async function main(argv: readonly string[]): Promise<number> {
   let status: number = EXIT.ok;
   let out = new Output();
   const abort = new AbortController();
+  /** The error by which this ends was printed. */
+  let told = false;
   const onSignal = (name: NodeJS.Signals) => {
     // A second signal means: now. The reaper and the namespaces clean up what we then leave.
-    if (abort.signal.aborted) process.exit(EXIT.interrupted);
+    if (abort.signal.aborted) {
+      if (!told) out.error(abort.signal.reason);
+      process.exit(EXIT.interrupted);
+    }
     abort.abort(new HotlayerError('HL_ERR_INTERRUPTED', `interrupted by ${name}`));
   };
   const listen = () => {
@@ -149,6 +154,7 @@ async function main(argv: readonly string[]): Promise<number> {
     }
     // Whatever failed because of the signal failed because of the signal.
     const shown = abort.signal.aborted ? abort.signal.reason : error;
+    told = true;
     out.error(shown);
     return isHotlayerError(shown) ? shown.exitCode : EXIT.bug;
   } finally {
