@@ -40,6 +40,8 @@ async function readImageText(root: string, path: string): Promise<string> {
 export interface Namespace {
   /** Not the machine's own user namespace. */
   readonly inner: boolean;
+  /** How many user ids there are. */
+  readonly uids: number;
   /** Whether a process in it can take these ids. */
   canBe(identity: Identity): boolean;
 }
@@ -51,6 +53,7 @@ export function ownNamespace(read: (name: string) => string = readSelf): Namespa
   const setgroups = read('setgroups').trim() !== 'deny';
   const has = (map: readonly IdRange[], id: number) => map.some((r) => id >= r.first && id < r.first + r.count);
   return {
+    uids: uids.reduce((sum, { count }) => sum + count, 0),
     inner: !uids.some((r) => r.first === 0 && r.outside === 0 && r.count === 0xffff_ffff),
     canBe: ({ uid, gid, groups }) => setgroups && has(uids, uid) && [gid, ...groups].every((id) => has(gids, id)),
   };

@@ -1,7 +1,8 @@
 // A container's own network that reaches out through a program of this machine, as users without root know it.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { accessSync, constants, readFileSync } from 'node:fs';
+import { accessSync, constants } from 'node:fs';
 import { HotlayerError } from '../errors.js';
+import { readText } from './read-text.js';
 import { toolEnv } from './shell.js';
 import { findTool, type Tools } from './tools.js';
 import type { Net } from './types.js';
@@ -128,12 +129,4 @@ async function cameUp(child: ChildProcess, look: (() => boolean) | undefined): P
 /** A default route: destination 0 (proc_net(5), /proc/net/route). */
 function hasRoute(pid: number): boolean {
   return /^\S+\t00000000\t/m.test(readText(`/proc/${pid}/net/route`));
-}
-
-function readText(file: string): string {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch {
-    return '';
-  }
 }

@@ -5,7 +5,7 @@ import { existsSync, readFileSync, statfsSync } from 'node:fs';
 import { release, tmpdir } from 'node:os';
 import { HotlayerError } from '../errors.js';
 import { probeFuse } from '../fuse/index.js';
-import { formatBytes, GIB } from '../units.js';
+import { formatBytes, formatCount, GIB } from '../units.js';
 import { needsUserNamespace, runSession } from './run-session.js';
 import { findTool, findTools, TOOL_NAMES, toolPath } from './tools.js';
 
@@ -154,7 +154,12 @@ async function checkSession(tmp: string): Promise<Check> {
     }
     const layer = result.writable === 'overlay' ? 'a disposable overlayfs layer' : 'a read-only root (no overlayfs)';
     const missing = result.warnings?.length ? `; ${result.warnings.join('; ')}` : '';
-    return { ...check, ok: true, detail: `a process ran on a FUSE root with ${layer}${missing}` };
+    const ids = !result.rootless
+      ? ''
+      : result.uids === 1
+        ? '; one user id (more: ranges in /etc/subuid and /etc/subgid, and the package uidmap)'
+        : `; ${formatCount(result.uids)} user ids`;
+    return { ...check, ok: true, detail: `a process ran on a FUSE root with ${layer}${ids}${missing}` };
   } catch (error) {
     if (!(error instanceof HotlayerError)) throw error;
     return { ...check, ok: false, detail: error.message, mend: error.hint ?? mend };

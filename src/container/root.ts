@@ -15,6 +15,7 @@ import {
 import { relative } from 'node:path';
 import { HotlayerError } from '../errors.js';
 import { resolvConf } from './network.js';
+import { readText } from './read-text.js';
 import { ensureInRoot, resolveInRoot } from './resolve-in-root.js';
 import { quote, runScript, type Step, script } from './shell.js';
 import type { Tools } from './tools.js';
@@ -222,14 +223,6 @@ function etcFiles(spec: SessionSpec): Record<string, string> {
     hosts: (machine === '' ? local : machine.replace(/\n?$/, '\n')) + own,
     'resolv.conf': resolvConf(spec.net, readText('/etc/resolv.conf')),
   };
-}
-
-function readText(file: string): string {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch {
-    return '';
-  }
 }
 
 /** One after another, because the destination of one may be inside another. */

@@ -2,11 +2,13 @@
 // sees to it that everything has ended before it returns, whatever happens.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { HotlayerError } from '../errors.js';
 import { makeTempDir } from '../temp.js';
 import { flow } from './flow.js';
+import { mappedCommand, ownRanges, REFUSED } from './id-ranges.js';
 import { refuseTakenPorts } from './listening.js';
 import { fromPlain, type ParentMessage, type SessionMessage } from './messages.js';
 import { requireNetwork } from './network.js';
@@ -170,7 +172,7 @@ class Session {
           else this.#fsMessages.push(message.message);
           return;
         case 'result':
-          this.#result = message.result;
+          this.#result = { ...message.result, warnings: [...this.#refusedIds(), ...(message.result.warnings ?? [])] };
           break;
         case 'error':
           this.#error ??= fromPlain(message.error);
@@ -226,6 +228,17 @@ class Session {
   async end(): Promise<void> {
     this.#kill();
     await this.outcome.catch(() => {});
+  }
+
+  /** What newuidmap and newgidmap said, if they did not do it. */
+  #refusedIds(): string[] {
+    let said = '';
+    try {
+      said = readFileSync(join(this.#dir, REFUSED), 'utf8').trim();
+    } catch {
+      // not asked
+    }
+    return said === '' ? [] : [`only one user id, not those of /etc/subuid: ${said.replaceAll('\n', '; ')}`];
   }
 
   #handOver(): void {
@@ -306,9 +319,10 @@ class Session {
 function sessionCommand(tools: Tools, dir: string, userNamespace: boolean, preload: string | undefined): string[] {
   const main = fileURLToPath(new URL('./session-main.js', import.meta.url));
   const mountTmpfs = 'mount -n -t tmpfs -o mode=755 hotlayer "$1" && shift && exec "$@"';
-  return [
-    ...[tools.setpriv, '--pdeathsig', 'KILL', '--', tools.unshare],
-    ...(userNamespace ? ['--user', '--map-root-user'] : []),
+  const ranges = userNamespace ? ownRanges() : undefined;
+  const command = [
+    tools.unshare,
+    ...(userNamespace && !ranges ? ['--user', '--map-root-user'] : []),
     ...['--mount', '--propagation', 'private', '--pid', '--fork', '--kill-child', '--mount-proc', '--'],
     ...[
       tools.sh,
@@ -322,6 +336,8 @@ function sessionCommand(tools: Tools, dir: string, userNamespace: boolean, prelo
       ...(preload === undefined ? [] : [preload]),
     ],
   ];
+  const rest = ranges ? mappedCommand(ranges, dir, command, tools) : command;
+  return [tools.setpriv, '--pdeathsig', 'KILL', '--', ...rest];
 }
 
 /** Node reads the authorities that this names when it starts, a millisecond for every four; a session speaks to nobody. */

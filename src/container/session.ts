@@ -79,6 +79,7 @@ export async function conduct(
       ...(await letGo(mounted)),
       writable: stage.writable,
       rootless: namespace.inner,
+      uids: namespace.uids,
       warnings: [...stage.warnings, ...(captured?.warnings ?? [])],
       ...(captured && { changes: captured.changes }),
     };

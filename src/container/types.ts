@@ -137,6 +137,8 @@ export interface SessionResult {
   readonly changes?: readonly Change[];
   /** True: run without the rights of root, in a user namespace. */
   readonly rootless: boolean;
+  /** How many user ids it had: with one, every file of the image is its user's. */
+  readonly uids: number;
   /** True when the timeout ended the workload. */
   readonly timedOut?: boolean;
   /** What the container lacks that docker would have given it. */

@@ -6,6 +6,7 @@ import { basename, dirname, resolve } from 'node:path';
 import { HotlayerError } from '../errors.js';
 import { showPath } from '../paths.js';
 import * as host from './host-files.js';
+import { strangersAsRoot } from './strangers.js';
 import {
   type Attr,
   type Caller,
@@ -65,6 +66,7 @@ export class DirFs implements RootFs {
   readonly #rootFd: number;
   readonly #root: HostNode;
   readonly #squash: DirFsOptions['squash'];
+  readonly #strangers = strangersAsRoot();
   #lastId: NodeId = ROOT_NODE;
   #lastHandle = 0;
   #closed = false;
@@ -346,8 +348,8 @@ export class DirFs implements RootFs {
       ino: node.id,
       type: node.type,
       mode: Number(stats.mode) & 0o7777,
-      uid: this.#squash?.uid ?? Number(stats.uid),
-      gid: this.#squash?.gid ?? Number(stats.gid),
+      uid: this.#squash?.uid ?? this.#strangers.uid(Number(stats.uid)),
+      gid: this.#squash?.gid ?? this.#strangers.gid(Number(stats.gid)),
       nlink: Number(stats.nlink),
       size: Number(stats.size),
       blocks: Number(stats.blocks),

@@ -3,6 +3,7 @@
 import { type SpawnSyncOptions, spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { probeFuse, UNSHARE } from '../../src/fuse/index.js';
+import { lacking, notHere } from './tools.js';
 
 /** `mount`: the rights of this user (root where possible). `rootless`: an ordinary user in a user namespace. */
 export type NamespaceKind = 'mount' | 'rootless';
@@ -22,6 +23,18 @@ mknod -m 666 /mnt/fuse c 10 229
 mount --bind /mnt/fuse /dev/fuse
 exec setpriv --reuid ${NOBODY} --regid ${NOBODY} --clear-groups --inh-caps=-all -- "$@"`;
 
+/** First uid and gid of the machine that WITH_RANGES gives. */
+export const SUB_ID = 200_000;
+
+/** The same, and /etc/subuid and /etc/subgid give nobody two ranges. */
+const WITH_RANGES = AS_NOBODY.replace(
+  'exec ',
+  `printf 'other:1:9\\nnobody:${SUB_ID}:1000\\n${NOBODY}:300000:64536\\n' > /mnt/ids
+mount --bind /mnt/ids /etc/subuid
+mount --bind /mnt/ids /etc/subgid
+exec `,
+);
+
 /** The command that runs `argv` in a namespace of that kind. */
 export function namespaceCommand(kind: NamespaceKind, argv: readonly string[]): string[] {
   if (process.getuid!() !== 0) return ['unshare', ...UNSHARE.user, '--', ...argv];
@@ -33,6 +46,17 @@ export function namespaceCommand(kind: NamespaceKind, argv: readonly string[]): 
 export function ordinaryUserCommand(argv: readonly string[]): string[] {
   if (process.getuid!() !== 0) return [...argv];
   return ['unshare', ...UNSHARE.mount, '--', 'sh', '-c', AS_NOBODY, 'sh', ...argv];
+}
+
+/** The same with ranges of ids; only root can arrange it. */
+export function userWithRangesCommand(argv: readonly string[]): string[] {
+  return ['unshare', ...UNSHARE.mount, '--', 'sh', '-c', WITH_RANGES, 'sh', ...argv];
+}
+
+/** For `{ skip: lackingRanges() }`. @throws when there are none and HOTLAYER_REQUIRE_E2E=1 */
+export function lackingRanges(): string | false {
+  if (process.getuid!() !== 0) return notHere(['root, to give an ordinary user ranges of ids']);
+  return lacking('newuidmap', 'newgidmap');
 }
 
 /**

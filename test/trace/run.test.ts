@@ -60,6 +60,7 @@ function session(workload: (fs: RootFs) => void, result: Partial<SessionResult> 
       fsResult: module.closeFs(fs),
       writable: 'overlay',
       rootless: false,
+      uids: 1,
       ...result,
     };
   };
