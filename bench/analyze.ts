@@ -16,7 +16,8 @@ import { locateIn } from '../src/analyze/simulate/forecast.js';
 import { layoutOfPlan } from '../src/analyze/simulate/plan-layout.js';
 import { simulate, Workload } from '../src/analyze/simulate/simulate.js';
 import { summarizeTrace } from '../src/analyze/summarize.js';
-import { viewOfTree } from '../src/analyze/tree-view.js';
+import { type TreeView, viewOfTree } from '../src/analyze/tree-view.js';
+import type { Profile } from '../src/analyze/types.js';
 import { openImage } from '../src/image/index.js';
 import { spoolImage } from '../src/rootfs/spooled-image.js';
 import { makeTempDir } from '../src/temp.js';
@@ -68,11 +69,7 @@ async function work(directory: string): Promise<void> {
   const view = viewOfTree(spooled.tree);
   const times: number[] = [performance.now()];
   const done = () => times.push(performance.now());
-  const recorded: RecordedRun[] = [];
-  for (let run = 0; run < runs; run++) recorded.push(await summarizeTrace(traceIn(directory, run), view));
-  done();
-  const profile = buildProfile(recorded, view);
-  done();
+  const profile = await profileOf(directory, view, done);
   const sizes = new ImageSizes(spooled);
   const plan = planImage(spooled, { profile, sizes });
   done();
@@ -84,6 +81,16 @@ async function work(directory: string): Promise<void> {
   const [read, profiled, planned, played] = times.slice(1).map((time, i) => (time - times[i]!) / 1000);
   const phases: Phases = { read: read!, profile: profiled!, plan: planned!, simulate: played! };
   writeFileSync(join(directory, 'phases.json'), JSON.stringify(phases));
+}
+
+/** The runs are let go when it is made, as `hotlayer profile` does. */
+async function profileOf(directory: string, view: TreeView, done: () => void): Promise<Profile> {
+  const recorded: RecordedRun[] = [];
+  for (let run = 0; run < runs; run++) recorded.push(await summarizeTrace(traceIn(directory, run), view));
+  done();
+  const profile = buildProfile(recorded, view);
+  done();
+  return profile;
 }
 
 function traceIn(directory: string, run: number): string {

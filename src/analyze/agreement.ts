@@ -65,11 +65,15 @@ function openedInOrder(first: Float64Array): Uint32Array {
 
 /** Of the files that both opened. @param order of the first run */
 function tauOf(order: Uint32Array, a: Float64Array, b: Float64Array): number | undefined {
-  const common = order.filter((file) => !Number.isNaN(b[file]!));
-  return kendallTauB(
-    Float64Array.from(common, (file) => a[file]!),
-    Float64Array.from(common, (file) => b[file]!),
-  );
+  const [x, y] = [new Float64Array(order.length), new Float64Array(order.length)];
+  let common = 0;
+  for (const file of order) {
+    const second = b[file]!;
+    if (Number.isNaN(second)) continue;
+    x[common] = a[file]!;
+    y[common++] = second;
+  }
+  return kendallTauB(x.subarray(0, common), y.subarray(0, common));
 }
 
 function* pairsOf(runs: number): Generator<readonly [number, number]> {

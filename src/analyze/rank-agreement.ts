@@ -9,18 +9,31 @@
  */
 export function kendallTauB(x: ArrayLike<number>, y: ArrayLike<number>): number | undefined {
   const n = x.length;
-  const order = new Uint32Array(n).map((_, i) => i).sort((a, b) => x[a]! - x[b]! || y[a]! - y[b]!);
+  const [xs, values] = sortedByBoth(x, y);
   const pairs = (n * (n - 1)) / 2;
-  const tiedX = tiedPairs(n, (i) => x[order[i]!]! === x[order[i - 1]!]!);
-  const tiedBoth = tiedPairs(n, (i) => x[order[i]!]! === x[order[i - 1]!]! && y[order[i]!]! === y[order[i - 1]!]!);
-  const values = Float64Array.from(order, (i) => y[i]!);
+  const tiedX = tiedPairs(n, (i) => xs[i] === xs[i - 1]);
+  const tiedBoth = tiedPairs(n, (i) => xs[i] === xs[i - 1] && values[i] === values[i - 1]);
   const exchanges = sortCounting(values);
-  const tiedY = tiedPairs(n, (i) => values[i]! === values[i - 1]!);
+  const tiedY = tiedPairs(n, (i) => values[i] === values[i - 1]);
   if (tiedX === pairs || tiedY === pairs) return undefined;
   const difference = pairs - tiedX - tiedY + tiedBoth - 2 * exchanges;
   // Two roots, for the product of the numbers of pairs may have no exact double; so the last digit may be over.
   const tau = difference / Math.sqrt(pairs - tiedX) / Math.sqrt(pairs - tiedY);
   return Math.max(-1, Math.min(1, tau));
+}
+
+/** Both by the first, then by the second. */
+function sortedByBoth(x: ArrayLike<number>, y: ArrayLike<number>): readonly [Float64Array, Float64Array] {
+  const [xs, ys] = [Float64Array.from(x), Float64Array.from(y)];
+  let sorted = true;
+  for (let i = 1; i < xs.length && sorted; i++) {
+    sorted = xs[i - 1]! < xs[i]! || (xs[i - 1] === xs[i] && ys[i - 1]! <= ys[i]!);
+  }
+  if (sorted) return [xs, ys];
+  const order = new Uint32Array(xs.length);
+  for (let i = 0; i < order.length; i++) order[i] = i;
+  order.sort((a, b) => xs[a]! - xs[b]! || ys[a]! - ys[b]!);
+  return [xs.map((_, i) => xs[order[i]!]!), ys.map((_, i) => ys[order[i]!]!)];
 }
 
 /** Pairs of equal neighbours' groups in a sorted list. */

@@ -2,7 +2,7 @@
 // are one file.
 import { HotlayerError } from '../errors.js';
 import type { TraceEnd, TraceEvent, TraceHeader } from '../trace/events.js';
-import { scanTrace } from '../trace/trace-file.js';
+import { peekReady, scanTrace } from '../trace/trace-file.js';
 import { AccessLog } from './access-log.js';
 import { readTotals } from './count-files.js';
 import { idOfRun, type RecordedFile, type RecordedRun } from './recorded-run.js';
@@ -27,20 +27,22 @@ export function summarizeEvents(
 }
 
 /**
- * A trace file, in one pass when its end record is known already, in two when not (it is the last line, but says
- * which events count).
+ * A trace file, in one pass: its end record, which is the last line, says which events count.
+ * @param end absent: looked for in the file before
  * @throws as scanTrace; HL_ERR_LIMIT for more than MAX_REPLAY_ACCESSES accesses
  */
 export async function summarizeTrace(path: string, tree: Names, end?: TraceEnd): Promise<RecordedRun> {
-  const known = end ?? (await scanTrace(path, () => {})).end;
-  const collector = new RunCollector(tree, readyLimit(known));
+  const limit = readyLimit(end ?? { ready: await peekReady(path) });
+  const collector = new RunCollector(tree, limit);
   const summary = await scanTrace(path, (event) => collector.add(event));
+  // Only of a last line that is too long to be looked for.
+  if (!end && readyLimit(summary.end) !== limit) return summarizeTrace(path, tree, summary.end);
   return collector.finish(summary.header, summary.end);
 }
 
 /** The moment after which nothing counts; without readiness everything does. */
-function readyLimit(end: TraceEnd): number {
-  return end.ready?.t ?? Number.POSITIVE_INFINITY;
+function readyLimit({ ready }: { readonly ready?: TraceEnd['ready'] }): number {
+  return ready?.t ?? Number.POSITIVE_INFINITY;
 }
 
 interface Gathered {
@@ -62,8 +64,9 @@ class RunCollector {
   readonly #files: Gathered[] = [];
   /** Number of the file, by canonical path. */
   readonly #byPath = new Map<string, number>();
-  /** By the name in the event: the tree is asked once a name. */
-  readonly #byName = new Map<string, number>();
+  /** Name in the event before, which is mostly that of the next one, and its number. */
+  #lastName: string | undefined;
+  #last = 0;
   readonly #processes: ReplayProcess[] = [];
   /** Row of each thread under its present name. */
   readonly #threads = new Map<number, number>();
@@ -109,11 +112,8 @@ class RunCollector {
       if (!file.opened) this.#log.add(file.seenAt, file.seenBy, number, LOOK, 0, 0, file.seenFor);
     }
     const replay = this.#log.finish(this.#processes);
-    const files = this.#files.map(({ node, path, type, end }): RecordedFile => {
-      // Not in the tree any more (a directory that changed meanwhile): at least what was read of it.
-      const layer = node?.layer;
-      return { path, type, ...(layer === undefined ? undefined : { layer }), size: node?.size ?? end };
-    });
+    // Not in the tree any more (a directory that changed meanwhile): at least what was read of it.
+    const files = this.#files.map(({ node, path, type, end }): RecordedFile => node ?? { path, type, size: end });
     const { complete, incompleteBecause, events, ready, endedAt, exitCode, signal } = end;
     const facts = {
       complete,
@@ -154,23 +154,25 @@ class RunCollector {
   }
 
   #fileAt(event: TraceEvent): number {
-    const known = this.#byName.get(event.path);
-    if (known !== undefined) {
-      const file = this.#files[known]!;
-      if (!file.node) file.type = moreCertain(file.type, event);
-      return known;
+    if (event.path !== this.#lastName) {
+      this.#lastName = event.path;
+      this.#last = this.#numberOf(event.path);
     }
-    const node = this.#tree.at(event.path);
-    const path = node?.path ?? event.path;
-    let number = this.#byPath.get(path);
-    if (number === undefined) {
-      number = this.#files.length;
-      this.#byPath.set(path, number);
-      const type = node?.type ?? moreCertain('other', event);
-      const seenAt = Number.POSITIVE_INFINITY;
-      this.#files.push({ node, path, type, end: 0, seenAt, seenBy: 0, seenFor: 0, opened: false });
-    }
-    this.#byName.set(event.path, number);
+    const file = this.#files[this.#last]!;
+    if (!file.node) file.type = moreCertain(file.type, event);
+    return this.#last;
+  }
+
+  #numberOf(name: string): number {
+    const node = this.#tree.at(name);
+    const path = node?.path ?? name;
+    const known = this.#byPath.get(path);
+    if (known !== undefined) return known;
+    const number = this.#files.length;
+    this.#byPath.set(path, number);
+    const seenAt = Number.POSITIVE_INFINITY;
+    const type = node?.type ?? 'other';
+    this.#files.push({ node, path, type, end: 0, seenAt, seenBy: 0, seenFor: 0, opened: false });
     return number;
   }
 }

@@ -1,7 +1,7 @@
 // What the analyzer asks of the tree that a container saw: which file a path is, how big, whose. Made from an image's
 // merged layers or from a file system that is not being served (a plain directory).
 
-import type { Tree } from '../rootfs/tree.js';
+import type { Tree, TreeNode } from '../rootfs/tree.js';
 import { type Attr, FsError, type NodeId, type NodeType, ROOT_NODE, type RootFs } from '../rootfs/types.js';
 import type { Bytes } from '../units.js';
 import type { ProfileFile } from './types.js';
@@ -23,12 +23,25 @@ export interface TreeView {
   totals(): { readonly files: number; readonly bytes: Bytes };
 }
 
-/** The view of an image. */
+/** The view of an image. Each node is described once, however often and by whichever name it is asked for. */
 export function viewOfTree(tree: Tree): TreeView {
+  const byName = new Map<string, ViewNode | undefined>();
+  const byNode = new Map<TreeNode, ViewNode>();
+  const describe = (node: TreeNode): ViewNode => {
+    let view = byNode.get(node);
+    if (!view) {
+      view = { path: tree.pathOf(node), type: typeOf(node.type), size: sizeOf(node), layer: node.layer };
+      byNode.set(node, view);
+    }
+    return view;
+  };
   return {
     at(path) {
+      if (byName.has(path)) return byName.get(path);
       const node = tree.find(path, { followLast: false });
-      return node && { path: tree.pathOf(node), type: typeOf(node.type), size: sizeOf(node), layer: node.layer };
+      const view = node && describe(node);
+      byName.set(path, view);
+      return view;
     },
     totals: () => ({ files: tree.totals.files, bytes: tree.totals.bytes }),
   };

@@ -21,16 +21,31 @@ const ABSENT = 0;
 const PRESENT = 1;
 const MARKED = 2;
 
-interface FilePages {
-  readonly pages: Uint8Array;
+/** For each file what follows it in memory: columns and not objects, for there may be a hundred thousand files. */
+interface Windows {
+  /** Where its pages begin in `pages`, from 1; 0: it has none yet. */
+  readonly base: Uint32Array;
+  /** How many they are. */
+  readonly count: Uint32Array;
   /** The latest window, and how many pages before its end the mark lies. */
-  start: number;
-  size: number;
-  mark: number;
+  readonly start: Uint32Array;
+  readonly size: Uint32Array;
+  readonly mark: Uint32Array;
 }
 
+const windowsFor = (files: number): Windows => ({
+  base: new Uint32Array(files),
+  count: new Uint32Array(files),
+  start: new Uint32Array(files),
+  size: new Uint32Array(files),
+  mark: new Uint32Array(files),
+});
+
 export class PageCache {
-  private readonly files = new Map<number, FilePages>();
+  private windows = windowsFor(64);
+  /** Of all files, one after the other as they are first read. */
+  private pages = new Uint8Array(1024);
+  private used = 1;
   /** Pages of a window. */
   private readonly window: number;
 
@@ -41,17 +56,18 @@ export class PageCache {
 
   /** A read of a file of `size` bytes. What is asked for counts as there afterwards. */
   read(file: number, size: Bytes, offset: Bytes, length: Bytes): PageReads {
-    const state = this.stateOf(file, size);
-    const { pages } = state;
+    const base = this.baseOf(file, size);
     const first = Math.floor(offset / PAGE);
-    const last = Math.min(pages.length, Math.ceil((offset + length) / PAGE));
-    const spans: [number, number][] = [];
+    const last = Math.min(this.windows.count[file]!, Math.ceil((offset + length) / PAGE));
+    let spans: [number, number][] | undefined;
     for (let page = first; page < last; page++) {
-      if (pages[page] === PRESENT) continue;
-      if (pages[page] === MARKED) this.readAhead(state, page, spans);
-      else this.readAround(state, page, last, spans);
+      const state = this.pages[base + page];
+      if (state === PRESENT) continue;
+      spans ??= [];
+      if (state === MARKED) this.readAhead(file, page, spans);
+      else this.readAround(file, page, last, spans);
     }
-    if (spans.length === 0) return NONE;
+    if (spans === undefined || spans.length === 0) return NONE;
     const waited: Span[] = [];
     const ahead: Span[] = [];
     for (const [from, to] of spans) {
@@ -62,65 +78,87 @@ export class PageCache {
     return { waited, ahead };
   }
 
-  private stateOf(file: number, size: Bytes): FilePages {
-    let state = this.files.get(file);
-    if (!state) {
-      state = { pages: new Uint8Array(Math.ceil(size / PAGE)), start: 0, size: 0, mark: 0 };
-      this.files.set(file, state);
+  private baseOf(file: number, size: Bytes): number {
+    const known = this.windows.base[file];
+    if (known) return known;
+    if (known === undefined) {
+      const larger = windowsFor(2 * (file + 1));
+      for (const name of COLUMNS) larger[name].set(this.windows[name]);
+      this.windows = larger;
     }
-    return state;
+    const base = this.used;
+    const count = Math.ceil(size / PAGE);
+    this.used += count;
+    if (this.used > this.pages.length) {
+      const larger = new Uint8Array(2 * this.used);
+      larger.set(this.pages);
+      this.pages = larger;
+    }
+    this.windows.base[file] = base;
+    this.windows.count[file] = count;
+    return base;
   }
 
   /** A page is not there: the window has it in its middle. A longer read gets what it wants. */
-  private readAround(state: FilePages, page: number, last: number, spans: [number, number][]): void {
-    const { window } = this;
+  private readAround(file: number, page: number, last: number, spans: [number, number][]): void {
+    const { window, windows } = this;
     if (window === 0) {
-      take(state, page, last, -1, spans);
+      this.take(file, page, last, -1, spans);
       return;
     }
-    state.start = Math.max(0, page - (window >> 1));
-    state.size = window;
-    state.mark = window >> 2;
-    const end = Math.min(state.pages.length, Math.max(last, state.start + window));
-    take(state, state.start, end, end - state.mark, spans);
+    const start = Math.max(0, page - (window >> 1));
+    windows.start[file] = start;
+    windows.size[file] = window;
+    windows.mark[file] = window >> 2;
+    const end = Math.min(windows.count[file]!, Math.max(last, start + window));
+    this.take(file, start, end, end - (window >> 2), spans);
   }
 
   /** A marked page is touched: the window goes on, or begins behind what is there. */
-  private readAhead(state: FilePages, page: number, spans: [number, number][]): void {
-    const { pages } = state;
-    pages[page] = PRESENT;
-    if (page === state.start + state.size - state.mark) {
-      state.start += state.size;
-      state.size = this.grown(state.size);
+  private readAhead(file: number, page: number, spans: [number, number][]): void {
+    const { pages, windows } = this;
+    const base = windows.base[file]!;
+    const count = windows.count[file]!;
+    let start = windows.start[file]!;
+    let size = windows.size[file]!;
+    pages[base + page] = PRESENT;
+    if (page === start + size - windows.mark[file]!) {
+      start += size;
+      size = this.grown(size);
     } else {
       let absent = page + 1;
-      while (absent < pages.length && absent - page <= this.window && pages[absent] !== ABSENT) absent += 1;
+      while (absent < count && absent - page <= this.window && pages[base + absent] !== ABSENT) absent += 1;
       if (absent - page > this.window) return;
-      state.start = absent;
-      state.size = this.grown(absent - page + 1);
+      start = absent;
+      size = this.grown(absent - page + 1);
     }
-    state.mark = state.size;
-    take(state, state.start, Math.min(pages.length, state.start + state.size), state.start, spans);
+    windows.start[file] = start;
+    windows.size[file] = size;
+    windows.mark[file] = size;
+    this.take(file, start, Math.min(count, start + size), start, spans);
   }
 
   private grown(size: number): number {
     if (size < this.window / 16) return 4 * size;
     return size <= this.window / 2 ? 2 * size : this.window;
   }
-}
 
-/** Asks for the pages of [from, to) that are not there. @param mark the page that is marked if it is one of them */
-function take({ pages }: FilePages, from: number, to: number, mark: number, spans: [number, number][]): void {
-  let open: [number, number] | undefined;
-  for (let page = from; page < to; page++) {
-    if (pages[page] !== ABSENT) continue;
-    pages[page] = page === mark ? MARKED : PRESENT;
-    if (open && open[1] === page) open[1] = page + 1;
-    else {
-      open = [page, page + 1];
-      spans.push(open);
+  /** Asks for the pages of [from, to) that are not there. @param mark the page that is marked if it is one of them */
+  private take(file: number, from: number, to: number, mark: number, spans: [number, number][]): void {
+    const { pages } = this;
+    const base = this.windows.base[file]!;
+    let open: [number, number] | undefined;
+    for (let page = from; page < to; page++) {
+      if (pages[base + page] !== ABSENT) continue;
+      pages[base + page] = page === mark ? MARKED : PRESENT;
+      if (open && open[1] === page) open[1] = page + 1;
+      else {
+        open = [page, page + 1];
+        spans.push(open);
+      }
     }
   }
 }
 
+const COLUMNS = ['base', 'count', 'start', 'size', 'mark'] as const;
 const NONE: PageReads = { waited: [], ahead: [] };
