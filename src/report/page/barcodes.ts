@@ -30,7 +30,7 @@ export function drawBarcodes(data: PageData): void {
     chart.replaceChildren(...data.images.map(({ title, layers }) => strips(title, layers, chart.clientWidth)));
   });
   const rows = data.images.flatMap(({ title, layers }) => layers.map((layer) => ({ title, layer })));
-  foldedTable(into, () => {
+  foldedTable(into, 'layers', () => {
     const of = (row: number): PageLayer => rows[row]!.layer;
     return tableView(
       'Layers and what of them a start opens',

@@ -78,6 +78,7 @@ export function drawCumulative(data: PageData): void {
   });
   foldedTable(
     into,
+    'bytes needed',
     () =>
       tableView(
         'Bytes needed over time',
@@ -136,6 +137,7 @@ export function drawFetched({ fetched, variants }: NonNullable<PageData['simulat
   const rows = ways.flatMap(({ id, curve }) => curve.map(([t, bytes]) => ({ way: labelOf(id), t, bytes })));
   foldedTable(
     into,
+    'bytes fetched',
     () =>
       tableView(
         `Bytes fetched over simulated starts on ${fetched.network}`,

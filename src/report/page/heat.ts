@@ -54,6 +54,7 @@ export function drawHeat(data: PageData): void {
   });
   foldedTable(
     into,
+    'big files',
     () =>
       tableView(
         'Big files and what of them is read',

@@ -60,11 +60,12 @@ export function drawSimulation(simulation: Simulation): void {
       rows.length,
     ).element;
   };
-  foldedTable(into, starts, 'Table: starts');
+  foldedTable(into, 'starts', starts);
   if (plane) {
     const points = plane.bytesPerSecond.flatMap((rate, i) => plane.rtts.map((rtt, k) => ({ rate, rtt, i, k })));
     foldedTable(
       into,
+      'by bandwidth and round-trip time',
       () =>
         tableView(
           'Simulated time to ready over bandwidth and round-trip time',
@@ -96,7 +97,6 @@ export function drawSimulation(simulation: Simulation): void {
           ],
           points.length,
         ).element,
-      'Table: by bandwidth and round-trip time',
     );
   }
 }

@@ -115,9 +115,9 @@ export function tableView(
   };
 }
 
-/** Folded below its chart; made when it is opened for the first time, or printed. */
-export function foldedTable(into: HTMLElement, make: () => HTMLElement, title = 'Table'): void {
-  const details = html('details', { class: 'data' }, html('summary', {}, title));
+/** Folded below its chart; made when it is opened for the first time, or printed. @param rows what they are, plural */
+export function foldedTable(into: HTMLElement, rows: string, make: () => HTMLElement): void {
+  const details = html('details', { class: 'data' }, html('summary', {}, `Table: ${rows}`));
   let made = false;
   details.addEventListener('toggle', () => {
     if (made) return;

@@ -44,7 +44,7 @@ export function drawTreemap(data: PageData): void {
   );
   into.append(html('div', { class: 'bar' }, pick, crumbs), chart);
   redrawn(chart, draw);
-  foldedTable(into, () => {
+  foldedTable(into, 'directories', () => {
     const rows: { path: string; node: PageTree }[] = [];
     const visit = (node: PageTree, path: string): void => {
       rows.push({ path, node });

@@ -401,7 +401,7 @@ export function drawWaterfall(data: PageData, files: Files): void {
     scroll,
     said,
   );
-  foldedTable(into, () => table.element);
+  foldedTable(into, 'files', () => table.element);
   readColours();
   redrawn(into, () => {
     drawOverview();
