@@ -179,13 +179,13 @@ function index(made: ReadonlyMap<string, Report>): string {
     'lazily, optimized',
     'budgets',
   ];
-  const { version, commit } = describeHotlayer();
+  const { version } = describeHotlayer();
   const machine = machineLine(describeMachine({}));
   return [
     '# Sample reports',
     '',
     'Real images from Debian 12 packages (`bench/startup/images.ts` has the recipes), each through `hotlayer autorun`;',
-    `made by \`npm run samples\` with hotlayer ${version} (${commit}). Open the HTML files in a browser: they load nothing.`,
+    `made by \`npm run samples\` with hotlayer ${version}. Open the HTML files in a browser: they load nothing.`,
     'The three columns of times are simulated starts on 100 Mbit/s with 20 ms, with the bytes that are fetched until ready;',
     'the times of the runs in the reports are those of a shared machine with all files at hand.',
     '',

@@ -37,7 +37,8 @@ export function describeMachine(programs: Readonly<Record<string, readonly strin
 
 export function machineLine({ cpu, cores, memoryBytes, kernel, node, programs }: Machine): string {
   const versions = Object.values(programs).join(', ');
-  return `${cpu}, ${cores} cores, ${formatBytes(memoryBytes)}; Linux ${kernel}; Node ${node}; ${versions}.`;
+  const parts = [`${cpu}, ${cores} cores, ${formatBytes(memoryBytes)}`, `Linux ${kernel}`, `Node ${node}`, versions];
+  return `${parts.filter((part) => part !== '').join('; ')}.`;
 }
 
 /** Version and commit of what was measured. */

@@ -1,7 +1,8 @@
 // The config file: hotlayer.config.json in this directory or one above. Top-level keys are flags of every command,
 // keys under a command's name are its own; both are written as the long flag: { "tmpdir": "…", "profile": { "runs": 5 } }.
+// Its paths are seen from where it lies, those of flags and variables from where the command runs.
 import { existsSync, readFileSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
+import { dirname, isAbsolute, join, relative, resolve } from 'node:path';
 import type { Command, Option } from 'commander';
 import { HotlayerError } from '../errors.js';
 import { closest } from '../report/budgets/suggest.js';
@@ -34,6 +35,7 @@ export function applyConfigFile(program: Command, argv: readonly string[], cwd =
   if (file === undefined) return;
   const config = readConfig(file);
   const commands = program.commands.map((c) => c.name());
+  const place: Place = { file, cwd };
   for (const command of program.commands) {
     for (const key of Object.keys(sectionOf(config, command.name(), file))) {
       if (optionOf(command, key)) continue;
@@ -48,14 +50,14 @@ export function applyConfigFile(program: Command, argv: readonly string[], cwd =
       const known = [...commands, ...program.commands.flatMap(longNames)];
       throw wrong(file, `"${key}" is neither a command nor a flag`, suggest(key, known));
     }
-    for (const command of takers) set(command, optionOf(command, key)!, value, key, file);
+    for (const command of takers) set(command, optionOf(command, key)!, value, key, place);
   }
   for (const command of program.commands) {
     const sections = [command.name(), ...(BORROWED[command.name()] ?? [])];
     for (const section of sections.reverse()) {
       for (const [key, value] of Object.entries(sectionOf(config, section, file))) {
         const option = optionOf(command, key);
-        if (option) set(command, option, value, `${section}.${key}`, file);
+        if (option) set(command, option, value, `${section}.${key}`, place);
       }
     }
   }
@@ -87,7 +89,29 @@ function longNames(command: Command): string[] {
   return command.options.flatMap((o) => (o.long ? [o.long.slice(2)] : []));
 }
 
-function set(command: Command, option: Option, value: unknown, key: string, file: string): void {
+interface Place {
+  readonly file: string;
+  /** Where the command runs. */
+  readonly cwd: string;
+}
+
+const SCHEME = /^(oci|oci-archive|docker-archive|dir):/;
+
+/** A value with its path as seen from where the command runs; one that is no path as it is. */
+function fromHere(text: string, option: Option, { file, cwd }: Place): string {
+  const dir = dirname(file);
+  if (dir === cwd) return text;
+  const moved = (path: string): string => (isAbsolute(path) ? path : relative(cwd, resolve(dir, path)) || '.');
+  if (/<(file|dir)>/.test(option.flags)) return text === '-' ? text : moved(text);
+  if (!/<(image|target)>/.test(option.flags)) return text;
+  const scheme = SCHEME.exec(text)?.[0];
+  if (scheme !== undefined) return `${scheme}${moved(text.slice(scheme.length))}`;
+  // A bare name is a path where there is one, else an image in a registry.
+  return /^\.\.?\//.test(text) || existsSync(resolve(dir, text)) ? moved(text) : text;
+}
+
+function set(command: Command, option: Option, value: unknown, key: string, place: Place): void {
+  const { file } = place;
   const isFlag = !option.required && !option.optional;
   if (isFlag !== (typeof value === 'boolean'))
     throw wrong(file, `"${key}" is ${JSON.stringify(value)}; expected ${isFlag ? 'true or false' : 'a value'}`);
@@ -101,11 +125,8 @@ function set(command: Command, option: Option, value: unknown, key: string, file
         if (option.argChoices && !option.argChoices.includes(String(item)))
           throw new Error(`expected one of ${option.argChoices.join(', ')}`);
         const previous = final === value ? undefined : final;
-        final = option.argChoices
-          ? String(item)
-          : option.parseArg
-            ? option.parseArg(String(item), previous as never)
-            : String(item);
+        const text = fromHere(String(item), option, place);
+        final = !option.argChoices && option.parseArg ? option.parseArg(text, previous as never) : text;
       } catch (cause) {
         throw wrong(file, `"${key}": ${JSON.stringify(item)} – ${(cause as Error).message}`);
       }

@@ -115,3 +115,36 @@ test('binds', () => {
   ]);
   for (const bad of ['a', 'a:b', 'a:/b:rx']) assert.throws(() => readBinds([bad]), HotlayerError);
 });
+
+describe('paths in the file are seen from where it lies', () => {
+  for (const [flag, value, want] of [
+    ['--budgets <file>', 'limits.json', '../../limits.json'],
+    ['--budgets <file>', '/limits.json', '/limits.json'],
+    ['--output <file>', '-', '-'],
+    ['--tmpdir <dir>', 'a', '..'],
+    ['--tmpdir <dir>', 'a/b', '.'],
+    ['--image <image>', 'oci:app:1', 'oci:../../app:1'],
+    ['--image <image>', 'dir:/', 'dir:/'],
+    ['--image <image>', './app', '../../app'],
+    ['--image <image>', 'a', '..'],
+    ['--image <image>', 'debian:12', 'debian:12'],
+    ['--name <name>', 'a', 'a'],
+  ] as const) {
+    test(`${flag} ${value}`, () => {
+      const inner = join(dir, 'a/b');
+      mkdirSync(inner, { recursive: true });
+      const key = flag.slice(2, flag.indexOf(' '));
+      const file = join(dir, 'hotlayer.config.json');
+      for (const [cwd, expected] of [
+        [inner, want],
+        [dir, value],
+      ] as const) {
+        writeFileSync(file, JSON.stringify({ work: { [key]: value } }));
+        const program = new Command();
+        const command = program.command('work').option(flag);
+        applyConfigFile(program, [], cwd);
+        assert.equal(command.opts()[key], expected);
+      }
+    });
+  }
+});

@@ -6,7 +6,7 @@ import { cpSync, existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { makeTempDir } from '../../src/temp.js';
-import { lacking } from '../support/tools.js';
+import { lacking, notHere } from '../support/tools.js';
 import { expectCli, noFuse, PACKAGE } from './cli.js';
 import { sampleImage } from './sample.js';
 
@@ -35,7 +35,7 @@ interface Action {
   readonly runs: { readonly using: string; readonly steps: readonly Step[] };
 }
 
-const noYaml = lacking('python3') || (hasYaml() ? false : 'PyYAML is not installed');
+const noYaml = lacking('python3') || notHere(hasYaml() ? [] : ['PyYAML']);
 
 test('the action: each step is whole, each input is declared and used', { skip: noYaml }, () => {
   const action = yaml<Action>('action.yml');

@@ -2,7 +2,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -36,12 +35,11 @@ const HASH = '$2b$04$hRqEK.z2VlCQKDy4XgJLuOFkMUibLWVUbsFUvgWUrT1v6w2ou4xa2';
 export async function startRegistry(t: TestContext, spec: RegistrySpec = {}): Promise<TestRegistry> {
   const dir = testDir(t);
   const root = join(dir, 'data');
-  const port = await freePort();
   const lines = [
     'version: 0.1',
     'log: {level: info}',
     `storage: {filesystem: {rootdirectory: ${root}}, delete: {enabled: true}}`,
-    `http: {addr: "127.0.0.1:${port}"${spec.tls ? `, tls: {certificate: ${spec.tls.certificate}, key: ${spec.tls.key}}` : ''}}`,
+    `http: {addr: "127.0.0.1:0"${spec.tls ? `, tls: {certificate: ${spec.tls.certificate}, key: ${spec.tls.key}}` : ''}}`,
   ];
   if (spec.basic) {
     writeFileSync(join(dir, 'htpasswd'), `${USER}:${HASH}\n`);
@@ -54,9 +52,11 @@ export async function startRegistry(t: TestContext, spec: RegistrySpec = {}): Pr
   const child = spawn(program!, args, { stdio: ['ignore', 'pipe', 'pipe'] });
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => log.push(String(text)));
   t.after(() => stop(child));
-  for (let tries = 0; !/listening on/.test(log.join('')); tries++) {
-    if (child.exitCode !== null || tries > 500) throw new Error(`docker-registry did not start:\n${log.join('')}`);
+  let port = 0;
+  for (let tries = 0; port === 0; tries++) {
+    if (child.exitCode !== null || tries > 3000) throw new Error(`docker-registry did not start:\n${log.join('')}`);
     await sleep(10);
+    port = Number(/listening on 127\.0\.0\.1:(\d+)/.exec(log.join(''))?.[1] ?? 0);
   }
   return { host: `127.0.0.1:${port}`, port, root, log: () => log.join('') };
 }
@@ -73,16 +73,6 @@ async function stop(child: ChildProcess): Promise<void> {
   const gone = once(child, 'exit');
   child.kill('SIGKILL');
   await gone;
-}
-
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 /** The digest that a tag leads to, from the registry's own files; undefined: no such tag. */

@@ -163,7 +163,7 @@ test('wrong bytes never arrive: a second attempt, then EIO, and a log line with 
 });
 
 test('a place that fails: the read waits, then fails, and succeeds when it is back', async (t) => {
-  const h = await open(t, await stargzImage(t, LAYERS), { patienceMs: 300 });
+  const h = await open(t, await stargzImage(t, LAYERS), { patienceMs: 2000 });
   let down = 2;
   h.disturb = () => {
     if (down-- > 0) throw new Error('connection refused');
@@ -173,7 +173,7 @@ test('a place that fails: the read waits, then fails, and succeeds when it is ba
   const begin = performance.now();
   await assert.rejects(h.read('/d/big', 100_000, 10), { errno: 5 });
   const waited = performance.now() - begin;
-  assert.ok(waited >= 300 && waited < 10_000, `${waited} ms`);
+  assert.ok(waited >= 2000 && waited < 60_000, `${waited} ms`);
   assert.match(h.warnings.join('\n'), /connection refused/);
   assert.deepEqual(await h.read('/d/big', 0, 10), BIG.subarray(0, 10), 'what is here can be read meanwhile');
   down = 0;
@@ -181,10 +181,10 @@ test('a place that fails: the read waits, then fails, and succeeds when it is ba
 });
 
 test('a place that says nothing is given up after a while', async (t) => {
-  const h = await open(t, await stargzImage(t, LAYERS), { stallMs: 300, patienceMs: 1500 });
-  h.disturb = () => new Promise((resolve) => setTimeout(resolve, 900));
+  const h = await open(t, await stargzImage(t, LAYERS), { stallMs: 500, patienceMs: 3000 });
+  h.disturb = () => new Promise((resolve) => setTimeout(resolve, 1500));
   await assert.rejects(h.read('/d/big', 0, 10), { errno: 5 });
-  assert.match(h.warnings.join('\n'), /no byte for 0.3 s/);
+  assert.match(h.warnings.join('\n'), /no byte for 0.5 s/);
   h.disturb = undefined;
   assert.deepEqual(await h.read('/d/big', 0, 10), BIG.subarray(0, 10));
 });

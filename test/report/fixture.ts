@@ -22,6 +22,7 @@ export const HOSTILE = [
   '/h/]]>-->*/</style></title>',
   '/i/%0A::error::injected',
   '/j/\u0000\u001b[31mred',
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: it is a name that looks like one
   '/k/{{x}}${y}',
   `/l/${'long'.repeat(2000)}`,
 ];

@@ -294,10 +294,10 @@ describe('LayersFs', () => {
     for (let i = 0; i < 100_000; i++) entries.push(tar.file(`d/${String(i).padStart(6, '0')}`));
     const many = fsOf([tar.tarOf(...entries)]);
     const d = at(many, '/d');
-    const started = process.hrtime.bigint();
+    const started = process.cpuUsage();
     assert.equal(many.readdir(d, NOBODY).length, 100_000);
     for (let i = 0; i < 100_000; i++) many.lookup(d, String(i).padStart(6, '0'), NOBODY);
-    assert.ok(process.hrtime.bigint() - started < 2_000_000_000n, 'not quadratic');
+    assert.ok(process.cpuUsage(started).user < 2_000_000, 'not quadratic');
   });
 
   test('a tar that is shorter than its entry is an error, not silence', () => {

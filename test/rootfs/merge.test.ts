@@ -379,9 +379,9 @@ describe('mergeLayers', () => {
   test('a chain of 50 000 hardlinks, each before its target, and one that ends nowhere', () => {
     const chain = (prefix: string) =>
       Array.from({ length: 50_000 }, (_, i) => hard(`${prefix}${i}`, `${prefix}${i + 1}`));
-    const started = process.hrtime.bigint();
+    const started = process.cpuUsage();
     const tree = mergeLayers([layer(...chain('a'), reg('a50000'), ...chain('b'))]);
-    assert.ok(process.hrtime.bigint() - started < 5_000_000_000n, 'not quadratic');
+    assert.ok(process.cpuUsage(started).user < 5_000_000, 'not quadratic');
     assert.equal(tree.resolve('/a0').nlink, 50_001);
     assert.equal(tree.totals.names, 50_001);
     assert.equal(tree.warnings.length, 50_000);
@@ -395,9 +395,9 @@ describe('mergeLayers', () => {
     const long = '../x/'.repeat(800);
     const specs = [dir('x'), sym('x/l', `../l/${long}`), sym('l', `x/l/${long}`)];
     for (let i = 0; i < 2000; i++) specs.push(reg(`l/${i}/f`));
-    const started = process.hrtime.bigint();
+    const started = process.cpuUsage();
     const tree = mergeLayers([layer(...specs)]);
-    assert.ok(process.hrtime.bigint() - started < 5_000_000_000n);
+    assert.ok(process.cpuUsage(started).user < 5_000_000, 'soon');
     assert.deepEqual([tree.warnings.length, tree.warnings[0]?.problem], [2000, 'symlink-loop']);
   });
 
