@@ -41,6 +41,7 @@ interface RunFlags extends GlobalFlags, ProcessFlags, LazyFlags, LayerFlags {
   tty?: boolean;
   memory?: string;
   cpus?: string;
+  overlay?: 'kernel' | 'fuse-overlayfs';
 }
 
 export function addRun(program: Command, register: Register): void {
@@ -59,6 +60,12 @@ export function addRun(program: Command, register: Register): void {
     .addOption(flag('--cpus <n>', 'at most so many cores, where a cgroup can be had'))
     .addOption(flag('--name <name>', 'host name of the container').default('hotlayer'))
     .addOption(flag('--read-only', 'no disposable layer: only /tmp, /run and /var/tmp are writable'))
+    .addOption(
+      flag(
+        '--overlay <kind>',
+        'who lays the disposable layer (default: the kernel, else fuse-overlayfs, else --read-only)',
+      ).choices(['kernel', 'fuse-overlayfs']),
+    )
     .addOption(flag('--rm', 'nothing is kept of a container in any case; for those whose fingers type it'));
   addTraceOptions(command);
   command.addOption(
@@ -78,11 +85,26 @@ export function addRun(program: Command, register: Register): void {
         : await runLazily(image!, args, context, flags, layer, attached);
     attached[Symbol.dispose]();
     for (const text of session.warnings ?? []) context.out.detail(text);
+    noteLayer(context, flags, session);
     const kept = await layer.finish(session, words, base);
     const status = statusOf(session);
-    context.out.document({ exitCode: status, ...(session.ready && { ready: session.ready }), ...document, ...kept });
+    context.out.document({
+      exitCode: status,
+      writable: session.writable,
+      ...(session.ready && { ready: session.ready }),
+      ...document,
+      ...kept,
+    });
     return status;
   });
+}
+
+/** Another layer than most machines have. */
+function noteLayer({ out }: CommandContext, flags: RunFlags, { writable }: SessionResult): void {
+  if (writable === 'fuse-overlayfs' && flags.overlay === undefined)
+    out.note('what was written went through fuse-overlayfs, for the kernel refused its overlayfs; --verbose says why');
+  if (writable === 'readonly' && !flags.readOnly)
+    out.note('the root was read-only, but for /tmp, /run and /var/tmp: no overlayfs here; --verbose says why');
 }
 
 interface Ran {
@@ -149,6 +171,7 @@ function containerOptions(
     net: flags.net,
     hostname: flags.name,
     ...(flags.readOnly && { readonlyRoot: true }),
+    overlay: flags.overlay ?? (flags.trace === undefined ? 'auto' : 'exact'),
     ...(layer.capture && { capture: layer.capture }),
     ...(tmpdir !== undefined && { tmpdir }),
     // With --json stdout is the document's.

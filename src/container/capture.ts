@@ -5,12 +5,13 @@ import { lstatSync, readdirSync, rmdirSync, rmSync, unlinkSync, writeFileSync } 
 import { HotlayerError } from '../errors.js';
 import { bytesToPath, comparePaths, pathToBytes, showPath } from '../paths.js';
 import { type Changes, findChanges, pathUnder, type Sides } from './changes.js';
-import { quote, runScript, script, toolEnv } from './shell.js';
-import { findTool, type Tools } from './tools.js';
+import { quote, toolEnv } from './shell.js';
+import { findTool } from './tools.js';
 import type { CaptureSpec, Change } from './types.js';
 
 /** Extended attributes in which overlays keep notes of their own. */
 const OWN_NOTES = ['trusted.overlay.*', 'user.overlay.*', 'user.fuseoverlayfs.*', 'user.containers.*'];
+const OPAQUE_MARKS: readonly string[] = ['.wh..opq', '.wh..wh..opq'];
 /** Names of the layer format: a file that has one would delete another when it is extracted. */
 const RESERVED = '.wh.';
 
@@ -22,28 +23,19 @@ export interface Captured {
 export class Capture {
   readonly #sides: Sides;
   readonly #dir: string;
+  readonly #show: () => Promise<void>;
   readonly #spec: CaptureSpec;
   /** Paths in the upper half that the session itself made, children before their directories. */
   #ours: readonly string[] = [];
   #before: ReadonlySet<string>;
 
-  private constructor(dir: string, sides: Sides, spec: CaptureSpec) {
+  /** @param sides before anything is mounted on the root @param show mounts the view of it */
+  constructor(dir: string, { upper, lower, view }: Sides, show: () => Promise<void>, spec: CaptureSpec) {
     this.#dir = dir;
-    this.#sides = sides;
+    this.#sides = { upper, lower, view };
+    this.#show = show;
     this.#spec = spec;
-    this.#before = new Set(everything(sides.upper));
-  }
-
-  /** @param root the overlay, with nothing mounted on it yet */
-  static async begin(
-    tools: Tools,
-    dir: string,
-    layout: { readonly upper: string; readonly lower: string; readonly root: string; readonly view: string },
-    spec: CaptureSpec,
-  ): Promise<Capture> {
-    const { upper, lower, view, root } = layout;
-    await runScript(tools, script([{ command: [tools.mount, '-n', '--bind', root, view] }]), 'look at the layer', dir);
-    return new Capture(dir, { upper, lower, view }, spec);
+    this.#before = new Set(everything(upper));
   }
 
   /** The places to mount on are there: they are not the workload's. */
@@ -56,6 +48,7 @@ export class Capture {
   /** After the workload's end. @throws HL_ERR_MACHINE, HL_ERR_IO when the tar cannot be made */
   async end(): Promise<Captured> {
     this.#removeOurs();
+    await this.#show();
     const changes = await findChanges(this.#sides);
     const warnings = this.#spec.tarFd === undefined ? [] : await this.#pack(changes, this.#spec.tarFd);
     return { changes: changes.list, warnings };
@@ -68,7 +61,7 @@ export class Capture {
       const now = lstatSync(place, { throwIfNoEntry: false });
       try {
         if (now?.isFile() && now.size === 0) unlinkSync(place);
-        else if (now?.isDirectory() && !this.#changedByWorkload(path)) rmdirSync(place);
+        else if (now?.isDirectory() && !this.#changedByWorkload(path)) removeEmpty(this.#sides.upper, path);
       } catch {
         // something is in it
       }
@@ -137,6 +130,14 @@ export class Capture {
       hint: 'it takes GNU tar 1.27 or later, and room for the files',
     });
   }
+}
+
+/** Unless something is in it besides the mark by which fuse-overlayfs knows that it hides what is below */
+function removeEmpty(root: string, path: string): void {
+  const names = readdirSync(pathUnder(root, path));
+  if (names.some((name) => !OPAQUE_MARKS.includes(name))) return;
+  for (const name of names) unlinkSync(pathUnder(root, `${path}/${name}`));
+  rmdirSync(pathUnder(root, path));
 }
 
 /** All paths under a directory, with a leading slash. */

@@ -36,9 +36,10 @@ export async function findChanges(sides: Sides): Promise<Changes> {
     // So that a signal is noticed.
     await setImmediate();
     const { path, below } = at;
-    const shown = new Set(await namesIn(sides.view, path));
     const old = new Set(below ? await namesIn(sides.lower, path) : []);
-    for (const name of await namesIn(sides.upper, path)) {
+    const written = await namesIn(sides.upper, path);
+    const shown = await namesShown(sides.view, path, [...old, ...(written ?? [])]);
+    for (const name of written ?? []) {
       if (!shown.has(name)) continue;
       const child = `${path}/${name}`;
       const now = await statOf(sides.upper, child);
@@ -66,12 +67,31 @@ export function pathUnder(root: string, path: string): Buffer {
 }
 
 /** Directories of files in the upper half are always there; one below may be closed to us: then nothing in it was deleted. */
-async function namesIn(root: string, path: string): Promise<string[]> {
+/** fuse-overlayfs does not list a directory in which one is that this user may not open. */
+async function namesShown(view: string, path: string, candidates: readonly string[]): Promise<Set<string>> {
+  const names = await namesIn(view, path);
+  if (names) return new Set(names);
+  const found = await Promise.all(candidates.map((name) => isThere(view, `${path}/${name}`)));
+  return new Set(candidates.filter((_, i) => found[i]));
+}
+
+async function isThere(root: string, path: string): Promise<boolean> {
+  try {
+    await lstat(pathUnder(root, path));
+    return true;
+  } catch (error) {
+    return errnoOf(error) !== 'ENOENT';
+  }
+}
+
+/** Undefined: it is closed to this user. */
+async function namesIn(root: string, path: string): Promise<string[] | undefined> {
   try {
     const names = await readdir(pathUnder(root, path === '' ? '/' : path), { encoding: 'buffer' });
     return names.map(bytesToPath).sort(comparePaths);
   } catch (error) {
-    if (['ENOENT', 'ENOTDIR', 'EACCES', 'EPERM'].includes(errnoOf(error) ?? '')) return [];
+    if (['EACCES', 'EPERM'].includes(errnoOf(error) ?? '')) return undefined;
+    if (['ENOENT', 'ENOTDIR'].includes(errnoOf(error) ?? '')) return [];
     throw error;
   }
 }

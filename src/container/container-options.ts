@@ -9,6 +9,7 @@ import {
   type CaptureSpec,
   FIRST_INHERITED_FD,
   type OutputHook,
+  type Overlay,
   type ReadyRule,
   type Runtime,
   type SessionHooks,
@@ -30,6 +31,7 @@ export interface ContainerOptions {
   /** See SessionHooks. */
   readonly onStarted?: () => void;
   readonly readonlyRoot?: boolean;
+  readonly overlay?: Overlay;
   /** What becomes of the disposable layer. `tar`: descriptor of this process that takes what was added or changed. */
   readonly capture?: Pick<CaptureSpec, 'keep'> & { readonly tar?: number };
   readonly tmpdir?: string;
@@ -71,6 +73,7 @@ export function specOf(options: ContainerOptions, inherited: readonly number[]):
     ...(options.terminal !== undefined && {
       terminal: FIRST_INHERITED_FD + inherited.lastIndexOf(options.terminal),
     }),
+    ...(options.overlay !== undefined && { overlay: options.overlay }),
     ...(options.readonlyRoot !== undefined && { readonlyRoot: options.readonlyRoot }),
     ...(capture && {
       capture: {

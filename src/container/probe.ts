@@ -152,7 +152,11 @@ async function checkSession(tmp: string): Promise<Check> {
       const how = result.timedOut ? 'did not end' : `ended with ${result.signal ?? result.exitCode} instead of 42`;
       return { ...check, ok: false, detail: `the workload ${how}: ${result.tail.join('; ')}`, mend };
     }
-    const layer = result.writable === 'overlay' ? 'a disposable overlayfs layer' : 'a read-only root (no overlayfs)';
+    const layer = {
+      overlay: 'a disposable overlayfs layer',
+      'fuse-overlayfs': 'a disposable layer of fuse-overlayfs',
+      readonly: 'a read-only root (no overlayfs, and no fuse-overlayfs)',
+    }[result.writable];
     const missing = result.warnings?.length ? `; ${result.warnings.join('; ')}` : '';
     const ids = !result.rootless
       ? ''

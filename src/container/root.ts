@@ -1,18 +1,7 @@
 // The container's root, seen from the session's mount namespace: the served file system below, a disposable layer
 // above, and the places a container expects (/dev, /tmp, /etc/resolv.conf …) filled. Everything lives on one private
 // tmpfs, `dir`, and goes with the namespace.
-import {
-  chmodSync,
-  chownSync,
-  lstatSync,
-  mkdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
-import { relative } from 'node:path';
+import { chmodSync, mkdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { HotlayerError } from '../errors.js';
 import { resolvConf } from './network.js';
 import { readText } from './read-text.js';
@@ -63,49 +52,6 @@ export async function leaveKept(tools: Tools, dir: string, layout: Layout): Prom
   }));
   await runScript(tools, script(away), 'let go of the layer', dir);
   rmSync(layout.work, { recursive: true, force: true });
-}
-
-/**
- * Lays the root over `lower`.
- * @param userNamespace overlayfs then keeps its notes in user.* instead of trusted.* attributes
- */
-export async function mountRoot(
-  tools: Tools,
-  dir: string,
-  layout: Layout,
-  options: { readonly readonlyRoot: boolean; readonly userNamespace: boolean; readonly capture: boolean },
-): Promise<{ readonly writable: 'overlay' | 'readonly'; readonly warnings: string[] }> {
-  const warnings: string[] = [];
-  if (!options.readonlyRoot) {
-    // The merged root has the attributes of its upper half.
-    const { mode, uid, gid } = lstatSync(layout.lower);
-    chmodSync(layout.upper, mode & 0o7777);
-    chownSync(layout.upper, uid, gid);
-    // Relative names: a comma or colon in the path would be taken for the end of the option.
-    const [upper, work] = [relative(dir, layout.upper), relative(dir, layout.work)];
-    const base = `lowerdir=lower,upperdir=${upper},workdir=${work}`;
-    // Whole files and explicit deletions only: what is kept can be read by whoever looks at it.
-    const plain = options.capture ? `${base},redirect_dir=nofollow,metacopy=off` : base;
-    const ways = options.userNamespace ? [`${base},userxattr`, base] : [plain];
-    for (const way of ways) {
-      const mount = script([{ command: [tools.mount, '-n', '-t', 'overlay', '-o', way, 'overlay', 'root'] }]);
-      try {
-        await runScript(tools, mount, 'lay a disposable layer over the image', dir);
-        return { writable: 'overlay', warnings };
-      } catch (error) {
-        if (!(error instanceof HotlayerError)) throw error;
-        if (way === ways.at(-1) && options.capture) {
-          throw new HotlayerError('HL_ERR_MACHINE', error.message, {
-            hint: 'the layer has to be on ext4, xfs, btrfs or tmpfs: name another directory',
-            cause: error,
-          });
-        }
-        if (way === ways.at(-1)) warnings.push(`the root is read-only: ${error.message}`);
-      }
-    }
-  }
-  await runScript(tools, script([{ command: [tools.mount, '-n', '--bind', 'lower', 'root'] }]), 'mount the root', dir);
-  return { writable: 'readonly', warnings };
 }
 
 export interface Furnished {

@@ -8,8 +8,9 @@ import { Capture } from './capture.js';
 import { type Namespace, ownNamespace, readIdentity } from './identity.js';
 import { EXEC_FAILED, type LaunchPlan, launchCommand, onTerminal, variableScript } from './launch.js';
 import { connectNetwork } from './network.js';
+import { mountRoot } from './overlay.js';
 import type { Identity } from './passwd.js';
-import { furnish, keepLayer, type Layout, leaveKept, makeLayout, mountRoot, switchRoot } from './root.js';
+import { furnish, keepLayer, type Layout, leaveKept, makeLayout, switchRoot } from './root.js';
 import { execFailure, runtimeStart } from './runtime.js';
 import { runScript, script, shellFor } from './shell.js';
 import { parseSignal } from './signals.js';
@@ -103,7 +104,7 @@ function whyNot({ exitCode }: Outcome, runtime: SessionSpec['runtime'], workload
 interface Stage {
   readonly workload: Workload;
   readonly pid: number;
-  readonly writable: 'overlay' | 'readonly';
+  readonly writable: SessionResult['writable'];
   readonly warnings: readonly string[];
   readonly capture: Capture | undefined;
 }
@@ -118,14 +119,15 @@ async function prepare(
   onOutput: OutputHook,
   onWorkload: (workload: Workload) => void,
 ): Promise<Stage> {
-  const { writable, warnings } = await mountRoot(tools, dir, layout, {
+  const { writable, warnings, show } = await mountRoot(tools, dir, layout, {
     readonlyRoot: spec.readonlyRoot ?? false,
     userNamespace: namespace.inner,
     capture: spec.capture !== undefined,
+    overlay: spec.overlay ?? 'auto',
   });
-  const capture = spec.capture && (await Capture.begin(tools, dir, layout, spec.capture));
+  const capture = spec.capture && new Capture(dir, layout, show, spec.capture);
   const identity = await readIdentity(layout.root, spec.process.user);
-  const furnished = await furnish(tools, dir, layout, spec, writable === 'overlay');
+  const furnished = await furnish(tools, dir, layout, spec, writable !== 'readonly');
   warnings.push(...furnished.warnings);
   capture?.furnished();
 

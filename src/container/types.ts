@@ -35,6 +35,13 @@ export interface ProcessSpec {
  */
 export type Net = 'host' | 'none' | 'slirp4netns' | 'pasta';
 
+/**
+ * Who lays the disposable layer. `auto`: the kernel, else fuse-overlayfs, else the root is read-only. `exact`: the kernel,
+ * else it is read-only, because fuse-overlayfs asks in the workload's place, and for other ranges. The others: that one,
+ * or it is an error.
+ */
+export type Overlay = 'auto' | 'exact' | 'kernel' | 'fuse-overlayfs';
+
 /** What turns the root and the process into a container. */
 export type Runtime = 'builtin' | 'runc' | 'crun';
 
@@ -82,8 +89,10 @@ export interface SessionSpec {
   readonly graceNanos?: Nanos;
   /** As image configs name it: `SIGQUIT`, `TERM`, `15`, `SIGRTMIN+3`. Default SIGTERM. */
   readonly stopSignal?: string;
-  /** True: no disposable layer; /tmp, /run and /var/tmp are empty and writable, the rest is not. Default: only when the kernel refuses the layer. */
+  /** True: no disposable layer; /tmp, /run and /var/tmp are empty and writable, the rest is not. Default: only when there can be no layer. */
   readonly readonlyRoot?: boolean;
+  /** Default auto. */
+  readonly overlay?: Overlay;
   /** Present: the disposable layer is looked at when the workload has ended. Needs one: not with `readonlyRoot`. */
   readonly capture?: CaptureSpec;
   /** Where an empty directory is made to mount on. Default: $TMPDIR, else /tmp. */
@@ -132,7 +141,7 @@ export interface SessionResult {
   /** What the file system module's closeFs returned. */
   readonly fsResult: unknown;
   /** How the disposable layer was made. */
-  readonly writable: 'overlay' | 'readonly';
+  readonly writable: 'overlay' | 'fuse-overlayfs' | 'readonly';
   /** With `capture`: in the order of comparePaths. What is inside of a directory that was deleted is not listed. */
   readonly changes?: readonly Change[];
   /** True: run without the rights of root, in a user namespace. */

@@ -119,6 +119,7 @@ function sessionSpec(source: TraceSource, traceFd: number, t0: bigint, dir: stri
     binds: options.binds ?? [],
     net: options.net ?? 'host',
     hostname: options.hostname ?? 'hotlayer',
+    overlay: 'exact',
     ...(options.runtime === undefined ? undefined : { runtime: options.runtime }),
     until: options.until,
     timeoutNanos: options.timeoutNanos,

@@ -13,18 +13,19 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import type { Profile } from '../../src/analyze/types.js';
 import { openImage } from '../../src/image/open.js';
 import { makeTempDir } from '../../src/temp.js';
+import { which } from '../support/host-root.js';
 import { dir, file, tarOf } from '../support/tar.js';
 import { lacking } from '../support/tools.js';
 import { type CliOptions, documentOf, expectCli, noFuse } from './cli.js';
 import { programFiles, sampleImage, sampleLayers, writeRoot } from './sample.js';
 import { asNobody, NOBODY } from './users.js';
 
-const skip = noFuse() || lacking('umoci', 'skopeo', 'setfattr', 'setcap');
+const skip = noFuse() || lacking('umoci', 'skopeo', 'setfattr', 'setcap', 'fuse-overlayfs');
 const isRoot = process.getuid!() === 0;
 const nobody = asNobody(0o666);
 const PROGRAMS = ['sh', 'cat', 'rm', 'mkdir', 'mv', 'chmod', 'chown', 'ln', 'touch'];
@@ -80,7 +81,9 @@ for (const who of isRoot ? (['root', 'an ordinary user'] as const) : (['an ordin
 
     const SCRIPT = `echo after > /etc/conf; echo new > /etc/new; ln /etc/new /etc/twin; rm /etc/gone
       : >> /etc/same; chmod 751 /var; rm -r /var/old; mkdir /var/old; echo b2 > /var/old/b
-      rm -r /var/other; mkdir -p /opt/x/y; echo deep > /opt/x/y/z; ln -s ../etc/new /opt/link; touch /opt/.wh.odd`;
+      rm -r /var/other; mkdir -p /opt/x/y; echo deep > /opt/x/y/z; ln -s ../etc/new /opt/link`;
+    /** No name for a file of a layer; fuse-overlayfs does not let it be made at all. */
+    const ODD = `; touch /opt/.wh.odd`;
     const CHANGES = [
       ['changed', '/etc/conf'],
       ['deleted', '/etc/gone'],
@@ -99,7 +102,13 @@ for (const who of isRoot ? (['root', 'an ordinary user'] as const) : (['an ordin
     ];
 
     test('writes are thrown away, and listed with --changes', async () => {
-      const result = await session(0, root(), `${SCRIPT}; cat /etc/conf /etc/twin /opt/x/y/z`, '--changes', '--json');
+      const result = await session(
+        0,
+        root(),
+        `${SCRIPT}${ODD}; cat /etc/conf /etc/twin /opt/x/y/z`,
+        '--changes',
+        '--json',
+      );
       assert.match(result.stderr, /^after\nnew\ndeep\n/);
       const { changes, exitCode } = documentOf<{ exitCode: number; changes: { kind: string; path: string }[] }>(result);
       assert.equal(exitCode, 0);
@@ -117,7 +126,7 @@ for (const who of isRoot ? (['root', 'an ordinary user'] as const) : (['an ordin
     });
 
     test('--keep: what was written stays, and the same again goes on with it', async () => {
-      const first = await session(3, root(), `${SCRIPT}; exit 3`, '--keep', 'kept');
+      const first = await session(3, root(), `${SCRIPT}${ODD}; exit 3`, '--keep', 'kept');
       assert.match(first.stderr, /What was written is in .*kept\/upper/);
       const upper = join(home, 'kept/upper');
       assert.equal(readFileSync(join(upper, 'etc/conf'), 'utf8'), 'after\n');
@@ -144,7 +153,7 @@ for (const who of isRoot ? (['root', 'an ordinary user'] as const) : (['an ordin
     });
 
     test('--commit: a layer that tar, skopeo and umoci read, with owners, modes, times and whiteouts', async () => {
-      const script = isRoot && who === 'root' ? `${SCRIPT}; chown 1000:1001 /etc/new` : SCRIPT;
+      const script = isRoot && who === 'root' ? `${SCRIPT}${ODD}; chown 1000:1001 /etc/new` : SCRIPT + ODD;
       const result = await session(0, root(), script, '--commit', 'oci:out:one', '--json', '--verbose');
       assert.match(result.stderr, /\.wh\.odd is not in the layer/);
       const { image } = documentOf<{ image: { layer: { digest: string } } }>(result);
@@ -201,6 +210,57 @@ for (const who of isRoot ? (['root', 'an ordinary user'] as const) : (['an ordin
       assert.match(execFileSync('getcap', [raw], { encoding: 'utf8' }), /cap_net_raw[=+]ep/);
       assert.match(execFileSync('getfattr', ['-n', 'user.note', raw], { encoding: 'utf8', stdio: 'pipe' }), /="hi"/);
       rmSync(at('home/own-bundle'), { recursive: true });
+    });
+
+    test('where the kernel refuses its overlayfs: fuse-overlayfs, the same to see; else read-only', async () => {
+      const words = ['--changes', '--json', '--commit', 'oci:fuse:one'];
+      const chosen = await session(0, root(), SCRIPT, '--overlay', 'fuse-overlayfs', ...words);
+      const found = documentOf<{
+        writable: string;
+        changes: { kind: string; path: string }[];
+        image: { layer: { digest: string } };
+      }>(chosen);
+      assert.deepEqual(
+        found.changes.map(({ kind, path }) => [kind, path]),
+        CHANGES.filter(([, path]) => path !== '/opt/.wh.odd'),
+      );
+      assert.equal(found.writable, 'fuse-overlayfs');
+      await session(0, root(), SCRIPT, ...words.slice(0, 3), 'oci:kernel:one');
+      const [fuse, kernel] = ['fuse', 'kernel'].map((layout) => {
+        const index = JSON.parse(readFileSync(join(home, layout, 'index.json'), 'utf8'));
+        const blob = (digest: string) => join(home, layout, 'blobs/sha256', digest.slice(7));
+        const { layers } = JSON.parse(readFileSync(blob(index.manifests[0].digest), 'utf8'));
+        return tarList(layout, layers[0]).map(({ line }) => line.replace(/ \d+-\d+-\d+ \d+:\d+ /, ' '));
+      });
+      assert.deepEqual(fuse, kernel);
+
+      // A kernel without it, as its mount(8) says so; and a fuse-overlayfs that cannot do it either.
+      const refusing = (name: string, script: string) => {
+        mkdirSync(at('refusing'), { recursive: true });
+        writeFileSync(at(`refusing/${name}`), `#!/bin/sh\n${script}`, { mode: 0o755 });
+      };
+      const plainRun = (status: number, script: string, ...flags: string[]) =>
+        expectCli(status, ['run', ...flags, root(), '--', '/bin/sh', '-c', script], {
+          ...options,
+          env: { PATH: `${at('refusing')}:${dirname(process.execPath)}:${process.env.PATH}` },
+        });
+      refusing(
+        'mount',
+        `case "$*" in *"-t overlay"*) echo "mount: unknown filesystem type 'overlay'." >&2; exit 32;; esac
+exec '${which('mount')}' "$@"`,
+      );
+      const second = await plainRun(0, 'echo x >/etc/new; cat /etc/new', '--verbose');
+      assert.equal(second.stdout, 'x\n');
+      assert.match(second.stderr, /the layer is fuse-overlayfs's: .*unknown filesystem type 'overlay'/);
+      assert.match(second.stderr, /went through fuse-overlayfs/);
+      assert.match((await plainRun(4, 'true', '--overlay', 'kernel')).stderr, /unknown filesystem type 'overlay'/);
+      refusing('fuse-overlayfs', 'echo "fuse-overlayfs: cannot mount" >&2; exit 1');
+      const third = await plainRun(0, 'echo x >/etc/new; echo y >/tmp/new; cat /tmp/new', '--json');
+      assert.equal(documentOf<{ writable: string }>(third).writable, 'readonly');
+      assert.match(third.stderr, /\/etc\/new: Read-only file system\ny\n/);
+      assert.match(third.stderr, /the root was read-only, but for \/tmp, \/run and \/var\/tmp/);
+      const kept = await plainRun(4, 'true', '--changes');
+      assert.match(kept.stderr, /unknown filesystem type 'overlay'.*; fuse-overlayfs: .*cannot mount/);
     });
 
     test('profile dir:/ traces a program of this machine', async () => {
