@@ -1,3 +1,10 @@
 #!/bin/sh
 ':' //; exec node -- "$0" "$@" # JavaScript from the next line on. "--" keeps Node from taking our --env-file for its own.
-import '../dist/src/cli/start.js';
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+
+// A container is to start at once: bin/bundle.js.
+const bundle = fileURLToPath(new URL('../dist/src/start/start.js', import.meta.url));
+if (['run', 'mount'].includes(process.argv[2]) && existsSync(bundle)) createRequire(import.meta.url)(bundle);
+else await import('../dist/src/cli/start.js');

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // Makes a fresh clone ready to run: installs the pinned dependencies when they are missing or out of
-// date, then compiles src, test and bench to dist (the script of the report's page by itself: it is for browsers). Prints one line per step to stderr; quiet when there is nothing to do.
+// date, then compiles src, test and bench to dist (the script of the report's page by itself: it is for browsers), and bundles
+// what a container's start loads. Prints one line per step to stderr; quiet when there is nothing to do.
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -31,4 +32,7 @@ run('compiling the page (tsc) …', process.execPath, [
   '-p',
   at('src', 'report', 'page'),
 ]);
+process.stderr.write('bundling …\n');
+const { bundle } = await import('./bundle.js');
+await bundle(root);
 writeFileSync(stamp, head);

@@ -192,8 +192,10 @@ for (const stream of [process.stdout, process.stderr]) {
   });
 }
 
-const status = await main(process.argv.slice(2));
-// Output may still be in a pipe: let it drain, then go, whatever timers or handles are left.
-process.exitCode = status;
-await Promise.all([process.stdout, process.stderr].map((s) => new Promise((resolve) => s.write('', resolve))));
-process.exit(status);
+// Nothing is awaited out here: this module is also bundled as CommonJS (bin/bundle.js), which cannot.
+void main(process.argv.slice(2)).then(async (status) => {
+  // Output may still be in a pipe: let it drain, then go, whatever timers or handles are left.
+  process.exitCode = status;
+  await Promise.all([process.stdout, process.stderr].map((s) => new Promise((resolve) => s.write('', resolve))));
+  process.exit(status);
+});

@@ -1,13 +1,17 @@
 // What bin/hotlayer.js loads. A container's process takes longest to come up, so it is started before anything else is
 // loaded; all that is known then is the first word.
-if (process.argv[2] === 'run' && !process.argv.some((word) => word === '--help' || word === '-h')) {
-  const [{ startEarly }, { expectBriefWork }] = await Promise.all([
-    import('../container/early-session.js'),
-    import('../container/brief.js'),
-  ]);
-  startEarly();
-  expectBriefWork();
+async function start(): Promise<void> {
+  if (process.argv[2] === 'run' && !process.argv.some((word) => word === '--help' || word === '-h')) {
+    const [{ startEarly }, { expectBriefWork }] = await Promise.all([
+      import('../container/early-session.js'),
+      import('../container/brief.js'),
+    ]);
+    startEarly();
+    expectBriefWork();
+  }
+  await import('./main.js');
 }
-await import('./main.js');
+
+void start();
 
 export {};

@@ -3,6 +3,7 @@
 import { waitForHttp } from './http-probe.js';
 
 process.stdout.write('up\n');
-await new Promise((resolve) => process.stdin.once('data', resolve));
-process.stdin.destroy();
-if (await waitForHttp(process.argv[2]!, new AbortController().signal)) process.stdout.write('ready\n');
+process.stdin.once('data', async () => {
+  process.stdin.destroy();
+  if (await waitForHttp(process.argv[2]!, new AbortController().signal)) process.stdout.write('ready\n');
+});

@@ -2,7 +2,7 @@
 // it has started; in a mount namespace of its own, so that its mounts go with it. run-session.ts starts it.
 import { closeSync, readdirSync, readFileSync } from 'node:fs';
 import { HotlayerError } from '../errors.js';
-import { prepareThread } from '../fuse/index.js';
+import { loadModule, prepareThread } from '../fuse/index.js';
 import type { Link } from '../rootfs/types.js';
 import { expectBriefWork } from './brief.js';
 import { type ParentMessage, type SessionMessage, type StartMessage, toPlain } from './messages.js';
@@ -46,7 +46,7 @@ prepareThread(preload);
 const modules = Promise.all([
   import('./session.js'),
   import('./flow.js'),
-  ...(preload === undefined ? [] : [import(preload)]),
+  ...(preload === undefined ? [] : [loadModule(preload)]),
 ]);
 modules.catch(() => {});
 // Node hands this one on to whatever it starts, even with an environment of its own (child_process.js).

@@ -7,6 +7,7 @@ import { Worker } from 'node:worker_threads';
 import { fromPlainError, HotlayerError, toPlainError } from '../errors.js';
 import type { Answerer } from '../rootfs/types.js';
 import { deviceWriter, LateReplies } from './late-replies.js';
+import { loadModule } from './load-module.js';
 import { openFuseDevice, runMount, runUmount, runUmountSync } from './mount-command.js';
 import type { FsFault, FsModule, FuseTransport, Mounted, MountOptions } from './types.js';
 import { PHASE, type ThreadData, type WorkerInput, type WorkerMessage } from './worker-messages.js';
@@ -19,7 +20,7 @@ export const rawTransport: FuseTransport = {
   async mount(options) {
     const mountpoint = checkMountpoint(options.mountpoint);
     // Before the thread: what it posts needs somebody who takes it.
-    const module = (await import(options.module)) as Partial<FsModule>;
+    const module = (await loadModule(options.module)) as Partial<FsModule>;
     const answerer = module.createAnswerer?.(options.args, options.link);
     const session = new RawMount(mountpoint, options, answerer, openFuseDevice());
     try {

@@ -7,6 +7,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { errnoOf, HotlayerError, toPlainError } from '../errors.js';
 import { ERRNO } from '../rootfs/types.js';
 import { ownIdMaps } from './id-map.js';
+import { loadModule } from './load-module.js';
 import { opName } from './protocol.js';
 import { type DeferredRead, FuseServer } from './server.js';
 import type { FsModule } from './types.js';
@@ -14,15 +15,26 @@ import { warmUp } from './warm-up.js';
 import type { Reply } from './wire.js';
 import { PHASE, type ThreadData, type WorkerInput, type WorkerMessage } from './worker-messages.js';
 
-const told = once(parentPort!, 'message');
-const { spare, preload } = workerData as ThreadData;
-// What is wrong with it is said when it is used.
-if (preload !== undefined) await import(preload).catch(() => {});
+let input: WorkerInput;
+let phase: Int32Array<SharedArrayBuffer>;
 let warm = false;
-if (spare) beWarm();
-const [input] = (await told) as [WorkerInput];
-const phase = new Int32Array(input.phase);
 let faults = 0;
+void main();
+
+async function main(): Promise<void> {
+  const told = once(parentPort!, 'message');
+  const { spare, preload } = workerData as ThreadData;
+  // What is wrong with it is said when it is used.
+  if (preload !== undefined) await loadModule(preload).catch(() => {});
+  if (spare) beWarm();
+  [input] = (await told) as [WorkerInput];
+  phase = new Int32Array(input.phase);
+  try {
+    await run();
+  } catch (error) {
+    say({ kind: 'failed', error: toPlainError(error) });
+  }
+}
 
 function say(message: WorkerMessage): void {
   parentPort!.postMessage(message);
@@ -110,7 +122,7 @@ function serve(server: FuseServer): void {
 }
 
 async function run(): Promise<void> {
-  const module = (await import(input.module)) as Partial<FsModule>;
+  const module = (await loadModule(input.module)) as Partial<FsModule>;
   if (typeof module.createFs !== 'function') {
     throw new HotlayerError('HL_ERR_BUG', `${input.module} does not export createFs`);
   }
@@ -130,10 +142,4 @@ async function run(): Promise<void> {
     else fs.close();
   }
   say({ kind: 'closed', result, faults });
-}
-
-try {
-  await run();
-} catch (error) {
-  say({ kind: 'failed', error: toPlainError(error) });
 }

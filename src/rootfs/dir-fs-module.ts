@@ -19,7 +19,7 @@ export function machineTrees(path: string): string[] {
   return NEVER_SHOWN.filter((place) => root === '/' || place.startsWith(`${root}/`));
 }
 
-export const dirFsModule: string = import.meta.url;
+export const dirFsModule: string = new URL('./dir-fs-module.js', import.meta.url).href;
 
 export function createFs(args: unknown): RootFs {
   const { path, exclude } = args as DirFsArgs;

@@ -34,9 +34,7 @@ function work({ id, batch }: CompressionTask, codec: Codec): void {
   parentPort!.postMessage(reply, [ends.buffer, ...own]);
 }
 
-try {
-  const codec = await openCodec(input.codec, input.level);
-  parentPort!.on('message', (task: CompressionTask) => work(task, codec));
-} catch (error) {
-  parentPort!.postMessage({ unusable: plain(error) } satisfies CompressionReply);
-}
+openCodec(input.codec, input.level).then(
+  (codec) => parentPort!.on('message', (task: CompressionTask) => work(task, codec)),
+  (error) => parentPort!.postMessage({ unusable: plain(error) } satisfies CompressionReply),
+);

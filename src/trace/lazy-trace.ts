@@ -6,8 +6,8 @@ import { HotlayerError } from '../errors.js';
 import type { LazyLayerArgs } from '../lazy/lazy-fs.js';
 import type { TraceEnd, TraceHeader } from './events.js';
 import { TRACE_SCHEMA } from './events.js';
-import { type LazySummary, type TraceFsArgs, traceFsModule } from './fs-module.js';
 import { TOOL } from './tool.js';
+import { type LazySummary, type TraceFsArgs, traceFsModule } from './trace-fs-module.js';
 import { finishTrace } from './trace-writer.js';
 
 export type LazyTraceHeader = Omit<TraceHeader, 'schemaVersion' | 'tool'>;

@@ -20,8 +20,8 @@ import { formatNanos, type Nanos } from '../units.js';
 import type { WriterSummary } from './event-writer.js';
 import type { TraceEnd, TraceHeader } from './events.js';
 import { TRACE_SCHEMA } from './events.js';
-import { type TraceFsArgs, traceFsModule } from './fs-module.js';
 import { TOOL } from './tool.js';
+import { type TraceFsArgs, traceFsModule } from './trace-fs-module.js';
 import { finishTrace } from './trace-writer.js';
 
 /** What is mounted: an image's uncompressed layers (lowest first, open descriptors) or a directory. */

@@ -8,9 +8,9 @@ import { FIRST_INHERITED_FD, type SessionResult, type SessionSpec } from '../../
 import { HotlayerError } from '../../src/errors.js';
 import { ROOT_NODE, type RootFs } from '../../src/rootfs/types.js';
 import { makeTempDir } from '../../src/temp.js';
-import type { TraceFsArgs } from '../../src/trace/fs-module.js';
 import { type RunOptions, type TraceSource, traceRun } from '../../src/trace/run.js';
 import { readTrace } from '../../src/trace/trace-file.js';
+import type { TraceFsArgs } from '../../src/trace/trace-fs-module.js';
 import { dir, file, tarOf } from '../support/tar.js';
 
 const tmp = makeTempDir();

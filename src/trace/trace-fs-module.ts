@@ -39,7 +39,7 @@ export interface TraceFsArgs {
 }
 
 /** URL for SessionSpec.fs.module and MountOptions.module. */
-export const traceFsModule: string = import.meta.url;
+export const traceFsModule: string = new URL('./trace-fs-module.js', import.meta.url).href;
 
 const writers = new WeakMap<RootFs, EventWriter>();
 

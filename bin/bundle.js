@@ -1,0 +1,64 @@
+// Puts the modules that `hotlayer run` and `hotlayer mount` load into a few files, as CommonJS: Node takes a millisecond
+// or more to find, read and link each module, in the command, in the session's process and in its serving thread, which is
+// more than a small container needs to start. All other commands are loaded as they were compiled.
+// `dist/src/start` is as deep as the rooms, so that a module finds from there what it finds from its room.
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+/** Modules that are started by name: commands, processes, threads, file systems. Their names are unlike each other. */
+const ENTRIES = [
+  'cli/start.js',
+  'container/session-main.js',
+  'container/http-probe-main.js',
+  'fuse/raw-worker.js',
+  'lazy/fs-module.js',
+  'rootfs/dir-fs-module.js',
+  'trace/trace-fs-module.js',
+  'stargz/compression-worker.js',
+];
+const COMMANDS = ['run', 'mount'];
+
+/** In the place of fuse/load-module.ts. */
+const LOAD_MODULE = `import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+const here = new URL('.', import.meta.url).href;
+const require = createRequire(import.meta.url);
+export async function loadModule(url) {
+  return url.startsWith(here) ? require(fileURLToPath(url)) : import(url);
+}
+`;
+
+/** @param root the package's directory, compiled */
+export async function bundle(root) {
+  const { rolldown } = await import('rolldown');
+  const from = join(root, 'dist', 'src');
+  const to = join(from, 'start');
+  rmSync(to, { recursive: true, force: true });
+  const { dependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  const otherCommand = (id, importer) =>
+    importer === join(from, 'cli', 'main.js') && /^\.\/[\w-]+\.js$/.test(id) && !COMMANDS.includes(id.slice(2, -3));
+  const build = await rolldown({
+    input: Object.fromEntries(ENTRIES.map((file) => [file.replace(/.*\/|\.js$/g, ''), join(from, file)])),
+    platform: 'node',
+    external: [/^node:/, ...Object.keys(dependencies)],
+    logLevel: 'warn',
+    checks: { ineffectiveDynamicImport: false },
+    treeshake: { moduleSideEffects: 'no-external' },
+    plugins: [
+      {
+        name: 'hotlayer',
+        resolveId(id, importer, { kind }) {
+          if (kind === 'dynamic-import' && otherCommand(id, importer))
+            return { id: `../cli/${id.slice(2)}`, external: 'absolute' };
+          return null;
+        },
+        load: (id) => (id === join(from, 'fuse', 'load-module.js') ? LOAD_MODULE : null),
+        // Node's own modules cost more as ES modules: every export is looked at, and what makes it is loaded.
+        renderChunk: (code) => code.replaceAll(/\bimport\(("node:[\w/]+")\)/g, 'Promise.resolve(require($1))'),
+      },
+    ],
+  });
+  await build.write({ dir: to, format: 'cjs', exports: 'named', entryFileNames: '[name].js' });
+  await build.close();
+  writeFileSync(join(to, 'package.json'), '{ "type": "commonjs" }\n');
+}

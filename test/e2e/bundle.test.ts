@@ -1,0 +1,80 @@
+// What `hotlayer run` and `hotlayer mount` load is bundled (bin/bundle.js): the same program in fewer files.
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { makeTempDir } from '../../src/temp.js';
+import { BIN, PACKAGE } from './cli.js';
+
+const BUNDLE = join(PACKAGE, 'dist/src/start');
+const COMPILED = join(PACKAGE, 'dist/src/cli/start.js');
+
+function say(program: readonly string[], args: readonly string[], cwd: string) {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [...program, ...args], {
+    cwd,
+    encoding: 'utf8',
+    env: { PATH: process.env.PATH, HOME: cwd },
+  });
+  return { status, stdout, stderr };
+}
+
+const CASES: readonly { args: readonly string[]; config?: object; status: number; says: RegExp }[] = [
+  { args: ['run', '--help'], status: 0, says: /^Usage: hotlayer run / },
+  { args: ['mount', '--help'], status: 0, says: /^Usage: hotlayer mount / },
+  { args: ['run', '--offlin', 'x'], status: 2, says: /did you mean --offline/ },
+  { args: ['mount', '--offline', 'host.example/app', '.'], status: 4, says: /is not in the cache/ },
+  {
+    args: ['mount', 'host.example/app', '.'],
+    config: { run: { net: 'none' }, mount: { offline: true }, profile: { runs: 2 } },
+    status: 4,
+    says: /is not in the cache/,
+  },
+  { args: ['run', 'x'], config: { profile: { run: 2 } }, status: 2, says: /"profile.run" is not a flag of profile/ },
+];
+
+for (const { args, config, status, says } of CASES) {
+  test(`bundled and compiled say the same: ${args.join(' ')}${config ? ` with ${JSON.stringify(config)}` : ''}`, () => {
+    using temp = makeTempDir();
+    if (config) writeFileSync(join(temp.path, 'hotlayer.config.json'), JSON.stringify(config));
+    const bundled = say(['--', BIN], args, temp.path);
+    assert.deepEqual(bundled, say(['--', COMPILED], args, temp.path));
+    assert.equal(bundled.status, status, bundled.stderr);
+    assert.match(bundled.stdout + bundled.stderr, says);
+  });
+}
+
+/** What is loaded with a file of the bundle, at once: its own files, and the names of packages. */
+function loaded(file: string, seen = new Set<string>()): Set<string> {
+  if (seen.has(file)) return seen;
+  seen.add(file);
+  const text = readFileSync(join(BUNDLE, file), 'utf8');
+  for (const [, id] of text.matchAll(/^(?:let \w+ = )?require\("([^"]+)"\)/gm)) {
+    if (id!.startsWith('./')) loaded(id!.slice(2), seen);
+    else if (!id!.startsWith('node:')) seen.add(id!);
+  }
+  return seen;
+}
+
+test('a start loads few files, and no package but commander', () => {
+  const files = readdirSync(BUNDLE);
+  const named = (name: string) => files.find((file) => file === `${name}.js` || file.startsWith(`${name}-`))!;
+  for (const [entry, most] of [
+    ['start', 5],
+    ['main', 20],
+    ['run', 40],
+    ['session-main', 15],
+    ['session', 20],
+    ['raw-worker', 15],
+    ['fs-module', 20],
+  ] as const) {
+    const found = [...loaded(named(entry))];
+    const own = found.filter((name) => name.endsWith('.js'));
+    assert.ok(own.length <= most, `${entry}: ${own.length} files: ${own.join(' ')}`);
+    assert.deepEqual(
+      found.filter((name) => !name.endsWith('.js') && name !== 'commander'),
+      [],
+      entry,
+    );
+  }
+});
