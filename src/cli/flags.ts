@@ -61,6 +61,13 @@ export function wholeNumber(min: number, max: number): (text: string) => number 
   };
 }
 
+/** Of cores: more than 0. */
+export function positive(text: string): number {
+  const value = /^\d+(\.\d+)?$/.test(text) ? Number(text) : 0;
+  if (!(value > 0)) throw new InvalidArgumentError('Expected a number above 0, like 0.5 or 2.');
+  return value;
+}
+
 /** For flags that may be given several times. */
 export function collect(value: string, previous: readonly string[] | undefined): string[] {
   return [...(previous ?? []), value];

@@ -2,6 +2,7 @@
 import { constants } from 'node:os';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
+import type { Cgroup } from '../container/cgroup.js';
 import type { ContainerOptions } from '../container/container-options.js';
 import { writeTo } from '../container/flow.js';
 import { makeProcessSpec, type ProcessOverrides } from '../container/process-spec.js';
@@ -22,9 +23,11 @@ import {
   type GlobalFlags,
   type LazyFlags,
   type ProcessFlags,
+  positive,
   processOverrides,
   readBinds,
   runtimeOf,
+  size,
 } from './flags.js';
 import { addLayerOptions, type LayerFlags, type LayerUse, useLayer } from './layer-flags.js';
 import { lazyOptionsOf } from './lazy-options.js';
@@ -39,8 +42,8 @@ interface RunFlags extends GlobalFlags, ProcessFlags, LazyFlags, LayerFlags {
   until?: string[];
   interactive?: boolean;
   tty?: boolean;
-  memory?: string;
-  cpus?: string;
+  memory?: number;
+  cpus?: number;
   overlay?: 'kernel' | 'fuse-overlayfs';
 }
 
@@ -56,8 +59,13 @@ export function addRun(program: Command, register: Register): void {
     .addOption(flag('-p, --profile <file>', 'fetch what this profile says ahead, in the order in which it was needed'))
     .addOption(flag('-i, --interactive', 'what comes in on standard input is the container’s'))
     .addOption(flag('-t, --tty', 'give it a terminal of its own, shown on this one'))
-    .addOption(flag('--memory <size>', 'at most so much memory, where a cgroup can be had'))
-    .addOption(flag('--cpus <n>', 'at most so many cores, where a cgroup can be had'))
+    .addOption(
+      flag(
+        '--memory <size>',
+        'at most so much memory, where a cgroup can be had: as root, or in one that is yours',
+      ).argParser(size),
+    )
+    .addOption(flag('--cpus <n>', 'at most so many cores, 0.5 for half of one, likewise').argParser(positive))
     .addOption(flag('--name <name>', 'host name of the container').default('hotlayer'))
     .addOption(flag('--read-only', 'no disposable layer: only /tmp, /run and /var/tmp are writable'))
     .addOption(
@@ -75,17 +83,22 @@ export function addRun(program: Command, register: Register): void {
   addLazyOptions(command);
   addLayerOptions(command);
   register<RunFlags>(command, async (context, [image, ...args], flags) => {
-    if (flags.memory !== undefined || flags.cpus !== undefined) refuseLimits();
+    await using cgroup = await limit(flags);
     await using layer = await useLayer(context, flags);
     using attached = attach(context, flags);
     const reference = parseReference(image!);
     const { session, document, words, base } =
       reference.kind === 'dir'
-        ? await runOver(resolve(reference.path), args, context, flags, layer, attached)
-        : await runLazily(image!, args, context, flags, layer, attached);
+        ? await runOver(resolve(reference.path), args, context, flags, layer, attached, cgroup)
+        : await runLazily(image!, args, context, flags, layer, attached, cgroup);
     attached[Symbol.dispose]();
     for (const text of session.warnings ?? []) context.out.detail(text);
     noteLayer(context, flags, session);
+    const kills = cgroup?.memoryKills() ?? 0;
+    if (kills > 0) {
+      const many = kills === 1 ? 'a process' : `${formatCount(kills)} processes`;
+      context.out.note(`--memory ${formatBytes(flags.memory!)} was used up: the kernel ended ${many}`);
+    }
     const kept = await layer.finish(session, words, base);
     const status = statusOf(session);
     context.out.document({
@@ -97,6 +110,13 @@ export function addRun(program: Command, register: Register): void {
     });
     return status;
   });
+}
+
+/** Loaded only where it is asked for. @throws as makeCgroup */
+async function limit({ memory, cpus }: RunFlags): Promise<Cgroup | undefined> {
+  if (memory === undefined && cpus === undefined) return undefined;
+  const { makeCgroup } = await import('../container/cgroup.js');
+  return makeCgroup({ ...(memory !== undefined && { memory }), ...(cpus !== undefined && { cpus }) });
 }
 
 /** Another layer than most machines have. */
@@ -147,21 +167,12 @@ function attach(context: CommandContext, { interactive, tty, json, until }: RunF
   };
 }
 
-function refuseLimits(): never {
-  throw new HotlayerError(
-    'HL_ERR_MACHINE',
-    '--memory and --cpus need a cgroup of their own, which no runtime makes yet',
-    {
-      hint: 'limit the whole command: systemd-run --user --scope -p MemoryMax=1G -p CPUQuota=150% hotlayer run …',
-    },
-  );
-}
-
 function containerOptions(
   { out, tmpdir }: CommandContext,
   flags: RunFlags,
   layer: LayerUse,
   attached: Attached,
+  cgroup: Cgroup | undefined,
 ): ContainerOptions {
   return {
     ...attached.options,
@@ -172,6 +183,7 @@ function containerOptions(
     hostname: flags.name,
     ...(flags.readOnly && { readonlyRoot: true }),
     overlay: flags.overlay ?? (flags.trace === undefined ? 'auto' : 'exact'),
+    ...(cgroup && { cgroups: cgroup.directories }),
     ...(layer.capture && { capture: layer.capture }),
     ...(tmpdir !== undefined && { tmpdir }),
     // With --json stdout is the document's.
@@ -186,6 +198,7 @@ async function runLazily(
   flags: RunFlags,
   layer: LayerUse,
   attached: Attached,
+  cgroup: Cgroup | undefined,
 ): Promise<Ran> {
   const { out } = context;
   await using tracing = flags.trace === undefined ? undefined : await startTracing(flags.trace, out);
@@ -198,7 +211,7 @@ async function runLazily(
     ...(tracing && { observer: tracing.observer }),
     precision: flags.precision,
     process: ({ config }) => makeProcessSpec(config, overridesOf(args, flags), process.env),
-    ...containerOptions(context, flags, layer, attached),
+    ...containerOptions(context, flags, layer, attached, cgroup),
   });
   const { args: words, user, cwd } = ran.process;
   await tracing?.finish(
@@ -226,6 +239,7 @@ async function runOver(
   flags: RunFlags,
   layer: LayerUse,
   attached: Attached,
+  cgroup: Cgroup | undefined,
 ): Promise<Ran> {
   if (flags.trace !== undefined) {
     throw new HotlayerError('HL_ERR_USAGE', `--trace is for images; dir:${path} is a directory`, {
@@ -234,7 +248,7 @@ async function runOver(
   }
   const own = path === '/' ? { Env: callersVariables(), WorkingDir: process.cwd() } : undefined;
   const spec = makeProcessSpec(own, overridesOf(args, flags), process.env);
-  const options = containerOptions(context, flags, layer, attached);
+  const options = containerOptions(context, flags, layer, attached, cgroup);
   const session = await runDirectory(path, { ...options, process: spec, exclude: layer.own });
   return { session, document: {}, words: spec.args, base: undefined };
 }

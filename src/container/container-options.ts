@@ -32,6 +32,7 @@ export interface ContainerOptions {
   readonly onStarted?: () => void;
   readonly readonlyRoot?: boolean;
   readonly overlay?: Overlay;
+  readonly cgroups?: readonly string[];
   /** What becomes of the disposable layer. `tar`: descriptor of this process that takes what was added or changed. */
   readonly capture?: Pick<CaptureSpec, 'keep'> & { readonly tar?: number };
   readonly tmpdir?: string;
@@ -73,6 +74,7 @@ export function specOf(options: ContainerOptions, inherited: readonly number[]):
     ...(options.terminal !== undefined && {
       terminal: FIRST_INHERITED_FD + inherited.lastIndexOf(options.terminal),
     }),
+    ...(options.cgroups && { cgroups: options.cgroups }),
     ...(options.overlay !== undefined && { overlay: options.overlay }),
     ...(options.readonlyRoot !== undefined && { readonlyRoot: options.readonlyRoot }),
     ...(capture && {

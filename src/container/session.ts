@@ -1,5 +1,5 @@
 // What the session's process does, from an empty directory to the workload's end.
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { HotlayerError } from '../errors.js';
 import { type Mounted, rawTransport } from '../fuse/index.js';
 import type { Link } from '../rootfs/types.js';
@@ -40,6 +40,7 @@ export async function conduct(
   const made = makeLayout(dir);
   const keep = spec.capture?.keep;
   const layout = keep === undefined ? made : await keepLayer(tools, dir, made, keep);
+  const enter = await holdCgroups(tools, dir, spec.cgroups ?? []);
   const activity = new Int32Array(new SharedArrayBuffer(4));
   const mounted = await rawTransport.mount({
     mountpoint: layout.lower,
@@ -57,6 +58,7 @@ export async function conduct(
     const stage = await prepare(spec, dir, tools, layout, namespace, onOutput, (w) => {
       workload = w;
     });
+    enter(stage.pid);
     const watch = new ReadyWatch(spec.until, {
       ...stage,
       output: stage.workload.output,
@@ -90,6 +92,25 @@ export async function conduct(
     await mounted.unmount();
     if (keep !== undefined) await leaveKept(tools, dir, layout);
   }
+}
+
+/**
+ * Bound to places of our own, because a runtime does not get to see the machine's (runtime.ts).
+ * @returns puts a process, which may not have started others yet, into them @throws HL_ERR_MACHINE, both
+ */
+async function holdCgroups(tools: Tools, dir: string, directories: readonly string[]): Promise<(pid: number) => void> {
+  const places = directories.map((_, i) => `${dir}/cgroup-${i}`);
+  for (const place of places) mkdirSync(place);
+  const steps = places.map((place, i) => ({ command: [tools.mount, '-n', '--bind', directories[i]!, place] }));
+  if (steps.length > 0) await runScript(tools, script(steps), 'hold the cgroup');
+  return (pid) => {
+    try {
+      for (const place of places) writeFileSync(`${place}/cgroup.procs`, String(pid));
+    } catch (cause) {
+      const message = `the container cannot be put into its cgroup: ${(cause as Error).message}`;
+      throw new HotlayerError('HL_ERR_MACHINE', message, { hint: 'leave --memory and --cpus out', cause });
+    }
+  };
 }
 
 /** Whether the program could not be executed at all. */

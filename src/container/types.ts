@@ -93,6 +93,8 @@ export interface SessionSpec {
   readonly readonlyRoot?: boolean;
   /** Default auto. */
   readonly overlay?: Overlay;
+  /** Directories of cgroups (cgroup.ts) that the workload's processes are put into. */
+  readonly cgroups?: readonly string[];
   /** Present: the disposable layer is looked at when the workload has ended. Needs one: not with `readonlyRoot`. */
   readonly capture?: CaptureSpec;
   /** Where an empty directory is made to mount on. Default: $TMPDIR, else /tmp. */

@@ -135,10 +135,9 @@ describe('the runtimes', { skip }, () => {
     }
   });
 
-  test('-t without a terminal, limits and networks that cannot be had are refused', async () => {
+  test('-t without a terminal is refused', async () => {
     const refused = async (status: number, pattern: RegExp, ...flags: string[]) =>
       assert.match((await expectCli(status, ['run', ...flags, 'dir:/', '--', 'true'])).stderr, pattern);
     await refused(2, /standard input is not a terminal/, '-it');
-    await refused(4, /systemd-run/, '--memory', '1GiB');
   });
 });
