@@ -1,9 +1,9 @@
 // A container's own network that reaches out through a program of this machine, as users without root know it.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { accessSync, constants } from 'node:fs';
+import { accessSync, constants, writeFileSync } from 'node:fs';
 import { HotlayerError } from '../errors.js';
 import { readText } from './read-text.js';
-import { toolEnv } from './shell.js';
+import { runScript, script, toolEnv } from './shell.js';
 import { findTool, type Tools } from './tools.js';
 import type { Net } from './types.js';
 
@@ -55,19 +55,30 @@ export function requireNetwork(net: Net): void {
 
 /**
  * Connects the network namespace of a process. The program ends with the session's pid namespace at the latest.
- * @param pid of a process in it, in this process's pid namespace
+ * @param pid of a process in it, in this process's pid namespace @param dir a directory for a file
+ * @param inner this is a user namespace, not the machine's own
  * @returns ends it
  * @throws HL_ERR_MACHINE with what it said
  */
-export async function connectNetwork(net: Net, pid: number, tools: Tools): Promise<() => void> {
+export async function connectNetwork(
+  net: Net,
+  pid: number,
+  tools: Tools,
+  dir: string,
+  inner: boolean,
+): Promise<() => void> {
   if (!isThrough(net)) return () => {};
-  const place = `/proc/${pid}/ns/net`;
+  const place = `${dir}/netns`;
+  writeFileSync(place, '');
+  // pasta gives up its rights before it opens the namespace: of a process with more than it has left it may not.
+  const bind = script([{ command: [tools.mount, '-n', '--bind', `/proc/${pid}/ns/net`, place] }]);
+  await runScript(tools, bind, 'hold the network namespace');
   const program = findTool(net)!;
   // The user namespace is ours already: only the network namespace is entered.
   const args =
     net === 'slirp4netns'
       ? ['--configure', '--mtu=65520', '--disable-host-loopback', '--ready-fd=3', '--netns-type=path', place, 'tap0']
-      : pastaArgs(place);
+      : pastaArgs(place, inner);
   const child = spawn(tools.setpriv, ['--pdeathsig', 'KILL', '--', program, ...args], {
     cwd: '/',
     env: toolEnv(),
@@ -89,7 +100,7 @@ export async function connectNetwork(net: Net, pid: number, tools: Tools): Promi
   );
 }
 
-function pastaArgs(place: string): string[] {
+function pastaArgs(place: string, inner: boolean): string[] {
   const dns = onlyLocal(readText('/etc/resolv.conf')) ? ['--dns-forward', PASTA_DNS] : [];
   const closed = ['--tcp-ports', 'none', '--udp-ports', 'none', '--tcp-ns', 'none', '--udp-ns', 'none'];
   return [
@@ -99,6 +110,8 @@ function pastaArgs(place: string): string[] {
     '--no-map-gw',
     ...closed,
     ...dns,
+    // As the machine's root it becomes "nobody", who may not enter what is root's; it locks itself up in any case.
+    ...(inner ? [] : ['--runas', '0:0']),
     '--netns-only',
     '--netns',
     place,

@@ -216,7 +216,7 @@ async function prepare(
   onWorkload(workload);
   warnings.push(...(await workload.prepared()));
   if (runtime === 'builtin') await switchRoot(tools, workload.pid, layout.root);
-  await connectNetwork(spec.net, workload.pid, tools);
+  await connectNetwork(spec.net, workload.pid, tools, dir, namespace.inner);
   return { workload, pid: workload.pid, writable, warnings, capture };
 }
 
