@@ -130,10 +130,7 @@ export async function runImage(reference: string, options: RunImageOptions): Pro
       fs: observer
         ? observer.fs(image.fs, taken.own)
         : { module: lazyFsModule, args: { layers: image.fs, start: await startOf(image, opened.hot) } },
-      ...(options.precision === 'exact'
-        ? { maxReadahead: 0, readdirplus: false }
-        : // While a start is fetched to the page, the kernel must not ask for what lies around. Later starts may.
-          image.start && !image.start.idle && { maxReadahead: 0 }),
+      ...(options.precision === 'exact' && { maxReadahead: 0, readdirplus: false }),
       process: options.process(image.config),
       ...(config?.StopSignal ? { stopSignal: config.StopSignal } : {}),
     };

@@ -30,7 +30,7 @@ export interface OpenLazyOptions extends OpenImageOptions {
   readonly pull?: Pull;
   /** True: nothing is fetched at all. */
   readonly offline?: boolean;
-  /** True: what the image says of its own start is fetched while its TOCs are. */
+  /** True: what the image says of its own start is fetched while its TOCs are, and known to those who read. */
   readonly useStart?: boolean;
   /** What the user should know, one line each: layers that had to be fetched whole. */
   readonly onNote?: (line: string) => void;
@@ -46,7 +46,7 @@ export interface LazyImage extends AsyncDisposable {
   readonly layers: readonly (LazyLayer | undefined)[];
   /** For openLazyFs, in any thread or process that sees the cache. */
   readonly fs: readonly LazyLayerArgs[];
-  /** What the image says of its own start, on its way; absent: it says nothing, or that is not asked for. */
+  /** What the image says of its own start, on its way (unless offline); absent: it says nothing, or that is not asked for. */
   readonly start?: StartFetch;
   /** Bytes and requests of documents, TOCs and whole layers. */
   readonly fetched: { readonly requests: number; readonly bytes: number };
@@ -69,7 +69,7 @@ export async function openLazyImage(reference: string, options: OpenLazyOptions)
     );
     opening.catch(() => {});
     // Asked for after the TOCs: without them it is of no use.
-    start = options.useStart && !options.offline ? fetchStart(source, options) : undefined;
+    start = options.useStart ? fetchStart(source, options) : undefined;
     const layers = await opening;
     const config = await source.config;
     if (parseReference(reference).kind === 'registry') await keep(reference, source, options);
@@ -91,14 +91,14 @@ export async function openLazyImage(reference: string, options: OpenLazyOptions)
   }
 }
 
-/** Layers of which something is kept are left to whoever knows what that is. */
-function fetchStart(source: ImageSource, { cache, onNote }: OpenLazyOptions): StartFetch | undefined {
+/** Layers of which something is kept are left to whoever knows what that is. Offline it is only said what a start needs. */
+function fetchStart(source: ImageSource, { cache, offline, onNote }: OpenLazyOptions): StartFetch | undefined {
   const { annotations, layers } = source.manifest;
   const text = annotations?.[START_ANNOTATION];
   if (text === undefined) return undefined;
   const fresh = layers.map((layer) => {
     const digest = layer.annotations?.[ANNOTATION.tocDigest];
-    return digest !== undefined && !cache.hasLayer(digest as Digest);
+    return !offline && digest !== undefined && !cache.hasLayer(digest as Digest);
   });
   try {
     const groups = parseStart(
