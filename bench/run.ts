@@ -11,7 +11,9 @@ import { ThrottlingProxy } from '../test/support/lab/proxy.js';
 import { lackingClient } from '../test/support/lab/tools.js';
 import { extractImage } from './run/extract.js';
 import { startLazily } from './run/lazy-start.js';
+import { predictRun, storedFor } from './run/predict.js';
 import { type Case, type Measured, render } from './run/report.js';
+import type { StoredImage } from './simulate/cases.js';
 import { coldStart } from './startup/cold-start.js';
 import type { Workload } from './startup/images.js';
 import { parseNetwork } from './startup/networks.js';
@@ -88,7 +90,9 @@ async function run(): Promise<number> {
   const directories = options.reportOnly ? [] : await measureDirectories(workloads, runs, temp.path, directory);
   const plain = new Journal<{ image: string; readyMs: number }>(join(directory, 'measurements-directory.jsonl'));
   for (const one of directories) plain.add(one);
-  report(journal.entries(), plain.entries(), made);
+  const stored = new Map<string, StoredImage>();
+  for (const { recipe } of workloads) stored.set(recipe.name, await storedFor(directory, recipe.name, OURS.name));
+  report(journal.entries(), plain.entries(), made, stored);
   return failures > 0 ? 1 : 0;
 }
 
@@ -149,6 +153,7 @@ function report(
   measured: readonly Measured[],
   plain: readonly { image: string; readyMs: number }[],
   made: ReadonlyMap<string, { peer: Made; ours: Made; touched: number }>,
+  stored: ReadonlyMap<string, StoredImage>,
 ): void {
   const cases: Case[] = options.networks.flatMap(({ name: network, mbit }) =>
     options.workloads.flatMap(({ recipe, extra }): Case[] => {
@@ -157,7 +162,8 @@ function report(
       const own = measured.filter((m) => m.image === recipe.name && m.network === network && m.digests === digests);
       const directory = plain.filter(({ image }) => image === recipe.name).map(({ readyMs }) => readyMs);
       const about = { image: recipe.name, network, mbit, extra: extra ?? false, touched, directory };
-      return own.length === 0 ? [] : [{ ...about, measured: own }];
+      const predicted = predictRun(stored.get(recipe.name)!, OURS.name, network);
+      return own.length === 0 ? [] : [{ ...about, measured: own, ...(predicted && { predicted }) }];
     }),
   );
   if (cases.length === 0) {

@@ -2,6 +2,7 @@
 import { type Machine, machineLine, markdownTable } from '../support/report.js';
 import { geometricMeanRatio, median, type Ratio, ratioOf } from '../support/statistics.js';
 import type { Start } from './lazy-start.js';
+import type { Prediction } from './predict.js';
 
 /** One line of the journal: one image on one network, once in each way. */
 export interface Measured {
@@ -28,6 +29,34 @@ export interface Case {
   /** ms to ready on an extracted directory, with the same runtime. */
   readonly directory: readonly number[];
   readonly measured: readonly Measured[];
+  /** What the simulator says of `cold`; absent: the profile has no run that can be played. */
+  readonly predicted?: Prediction;
+}
+
+/** How far the simulator's model of the runtime is from what was measured. */
+function simulatedSection(cases: readonly Case[]): string[] {
+  const points = cases.flatMap((one) => {
+    const { predicted } = one;
+    if (!predicted) return [];
+    const measured = {
+      readyMs: median(of(one, (m) => m.cold.readyMs)),
+      bytes: median(of(one, (m) => m.cold.bytes)),
+      requests: median(of(one, (m) => m.cold.requests)),
+    };
+    return [{ image: one.image, network: one.network, measured, predicted }];
+  });
+  if (points.length === 0) return [];
+  const part = (value: number) => `${value > 0 ? '+' : ''}${(100 * value).toFixed(1)} %`;
+  const errors = (of: keyof Prediction) => points.map(({ measured, predicted }) => predicted[of] / measured[of] - 1);
+  const sizes = (of: keyof Prediction) => errors(of).map(Math.abs);
+  const rows = points.map(({ image, network, measured, predicted }) => [
+    ...[image, network, seconds(measured.readyMs), seconds(predicted.readyMs)],
+    part(predicted.readyMs / measured.readyMs - 1),
+    ...[mega(measured.bytes), mega(predicted.bytes), String(measured.requests), String(predicted.requests)],
+  ]);
+  const head = ['', 'network', 'measured', 'simulated', 'off by', 'MB', 'simulated', 'requests', 'simulated'];
+  const summary = `Median error of the time ${(100 * median(sizes('readyMs'))).toFixed(1)} %, largest ${(100 * Math.max(...sizes('readyMs'))).toFixed(1)} %, median with its sign ${part(median(errors('readyMs')))}; of the bytes ${(100 * median(sizes('bytes'))).toFixed(1)} % and ${(100 * Math.max(...sizes('bytes'))).toFixed(1)} %. The model is that of a machine with nothing else to do.`;
+  return ['## Simulated cold starts\n', `${markdownTable(head, rows)}\n`, `${summary}\n`];
 }
 
 /** What is asked for: the mean of the ratios, and no image's above the second. */
@@ -128,6 +157,7 @@ export function render(
       failed.length === 0 ? 'It holds.' : `It does not hold here:\n\n${failed.map((line) => `- ${line}`).join('\n')}`
     }\n`,
     ...sections,
+    ...simulatedSection(cases),
     '## Warm starts\n',
     `${markdownTable(['', 'run --offline', 'on a directory', 'ratio'], warmTable)}\n`,
     `**Method.** Each round starts every image once in each way, in turn. Peer: a new containerd with a new stargz snapshotter on empty directories pulls and runs what \`ctr-remote

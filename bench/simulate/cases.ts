@@ -7,6 +7,7 @@ import { readProfile } from '../../src/analyze/saved.js';
 import { type Layout, type Locate, layoutOfBlobs } from '../../src/analyze/simulate/layout.js';
 import { type Simulated, simulate, Workload } from '../../src/analyze/simulate/simulate.js';
 import type { Profile } from '../../src/analyze/types.js';
+import { parseStart, START_ANNOTATION, type StartGroup } from '../../src/lazy/start-map.js';
 import { fileSource } from '../../src/stargz/blob-source.js';
 import { openStargz, type StargzBlob } from '../../src/stargz/reader.js';
 import { parseNetwork } from '../startup/networks.js';
@@ -42,15 +43,25 @@ export interface StoredImage {
 }
 
 interface Manifest {
+  readonly annotations?: Readonly<Record<string, string>>;
   readonly layers: readonly { readonly digest: string; readonly size: number }[];
 }
 
-/** Reads what a workshop's directory holds of one image; the registry need not run. */
-export async function readStored(directory: string, image: string, variants: readonly string[]): Promise<StoredImage> {
-  const profile = await readProfile(join(directory, 'variants', `${image}-hotlayer`, 'profile.json'));
+/**
+ * Reads what a workshop's directory holds of one image; the registry need not run.
+ * @param profiled the variant that was made with the profile
+ */
+export async function readStored(
+  directory: string,
+  image: string,
+  variants: readonly string[],
+  profiled = 'hotlayer',
+): Promise<StoredImage> {
+  const profile = await readProfile(join(directory, 'variants', `${image}-${profiled}`, 'profile.json'));
   const blobs = new Map<string, readonly StargzBlob[]>();
   const digests = new Map<string, readonly string[]>();
   const sizes = new Map<string, readonly number[]>();
+  const starts = new Map<string, readonly StartGroup[]>();
   for (const variant of variants) {
     const manifest = manifestOf(directory, madeDigest(directory, image, variant));
     digests.set(
@@ -61,6 +72,8 @@ export async function readStored(directory: string, image: string, variants: rea
       variant,
       manifest.layers.map(({ size }) => size),
     );
+    const said = manifest.annotations?.[START_ANNOTATION];
+    if (said !== undefined) starts.set(variant, parseStart(said, sizes.get(variant)!));
     if (variant === 'full') continue;
     blobs.set(variant, await Promise.all(manifest.layers.map(({ digest }) => openBlob(blobPath(directory, digest)))));
   }
@@ -69,7 +82,7 @@ export async function readStored(directory: string, image: string, variants: rea
   const locate = topmost(some);
   const paths = profile.files.map(({ path }) => path);
   const layouts = new Map<string, Layout>();
-  for (const [variant, list] of blobs) layouts.set(variant, layoutOfBlobs(list, paths, locate));
+  for (const [variant, list] of blobs) layouts.set(variant, layoutOfBlobs(list, paths, locate, starts.get(variant)));
   // What is unpacked is the same as in a lazy variant, what is pulled is not.
   const { layers } = layoutOfBlobs(some, [], () => undefined);
   layouts.set('full', {
@@ -160,7 +173,7 @@ export function predict({ workload, layout, variant, network }: Case, client: Cl
 }
 
 /** bench:startup's name of a network → the simulator's. */
-function networkOf(name: string): Network {
+export function networkOf(name: string): Network {
   const { rtt, mbit } = parseNetwork(name);
   return { name, rtt: rtt * 1e6, bytesPerSecond: mbit === 0 ? Number.POSITIVE_INFINITY : (mbit * 1e6) / 8 };
 }

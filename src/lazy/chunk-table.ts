@@ -19,6 +19,11 @@ export interface ChunkTable {
   readonly blockOf: Uint32Array;
 }
 
+/** What tells which chunks are fetched together. */
+export interface MemberTable {
+  readonly chunks: readonly Pick<Chunk, 'offset' | 'innerOffset' | 'size' | 'nextOffset'>[];
+}
+
 export function chunkTable(entries: readonly TocEntry[]): ChunkTable {
   const chunks: Chunk[] = [];
   const owners: TocEntry[] = [];
@@ -58,14 +63,14 @@ export function chunkAt(table: ChunkTable, position: number, from: number): numb
 }
 
 /** First of the chunks that share a member with this one (innerOffset of estargz's --estargz-min-chunk-size). */
-export function memberStart(table: ChunkTable, chunk: number): number {
+export function memberStart(table: MemberTable, chunk: number): number {
   let first = chunk;
   while (first > 0 && table.chunks[first - 1]!.offset === table.chunks[chunk]!.offset) first -= 1;
   return first;
 }
 
 /** One more than the last of the chunks that share a member with this one. */
-export function memberEnd(table: ChunkTable, chunk: number): number {
+export function memberEnd(table: MemberTable, chunk: number): number {
   let end = chunk + 1;
   while (end < table.chunks.length && table.chunks[end]!.offset === table.chunks[chunk]!.offset) end += 1;
   return end;

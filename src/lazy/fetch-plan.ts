@@ -1,6 +1,6 @@
 // Which requests fetch a list of chunks: neighbours in a blob together, the ones needed first before the others. Pure.
 import type { Bytes } from '../units.js';
-import { type ChunkTable, memberEnd, memberStart } from './chunk-table.js';
+import { type ChunkTable, type MemberTable, memberEnd, memberStart } from './chunk-table.js';
 
 /** Chunks [first, end) of a layer, all members whole, fetched by one request. */
 export interface Run {
@@ -29,7 +29,7 @@ export function rangeOf(table: ChunkTable, first: number, end: number): { offset
 }
 
 /** End of the compressed bytes that hold the member of a chunk, the last of its member. */
-export function memberRangeEnd(table: ChunkTable, last: number): number {
+export function memberRangeEnd(table: MemberTable, last: number): number {
   const { offset, innerOffset, size, nextOffset } = table.chunks[last]!;
   return Math.min(nextOffset, offset + 2 * (innerOffset + size) + 64 * 1024);
 }

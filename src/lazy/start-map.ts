@@ -3,7 +3,7 @@
 // TOCs come they say what the bytes must be. Pure.
 import { HotlayerError } from '../errors.js';
 import { type Bytes, KIB } from '../units.js';
-import { type ChunkTable, memberEnd, memberStart } from './chunk-table.js';
+import { type MemberTable, memberEnd, memberStart } from './chunk-table.js';
 import { memberRangeEnd, type Wish } from './fetch-plan.js';
 
 /** Of the manifest; the value is what `formatStart` makes. */
@@ -24,7 +24,7 @@ export const MAX_PIECES = 96;
 const MAX_GROUPS = 100_000;
 
 /** Which requests fetch the chunks. */
-export function startGroups(tables: readonly (ChunkTable | undefined)[], wishes: Iterable<Wish>): StartGroup[] {
+export function startGroups(tables: readonly (MemberTable | undefined)[], wishes: Iterable<Wish>): StartGroup[] {
   const groups: StartGroup[] = [];
   const taken = new Set<string>();
   let window = new Map<number, number[]>();
@@ -51,7 +51,7 @@ export function startGroups(tables: readonly (ChunkTable | undefined)[], wishes:
   return groups;
 }
 
-function* joined(table: ChunkTable, layer: number, members: readonly number[]): Generator<StartGroup> {
+function* joined(table: MemberTable, layer: number, members: readonly number[]): Generator<StartGroup> {
   let pieces: [number, number][] = [];
   for (const first of [...members].sort((a, b) => a - b)) {
     const start = table.chunks[first]!.offset;

@@ -1,5 +1,6 @@
 // Where the bytes of an image lie that is about to be started: its layers, and for each file of a profile its chunks.
 // From the TOCs of an image that exists, or (plan-layout.ts) from a plan and foretold sizes.
+import type { StartGroup } from '../../lazy/start-map.js';
 import type { StargzBlob } from '../../stargz/reader.js';
 import type { Bytes } from '../../units.js';
 
@@ -36,6 +37,8 @@ export interface Layout {
   readonly layers: readonly LayerLayout[];
   /** By index in Profile.files; absent: has no content in the image. */
   readonly files: readonly (FileLayout | undefined)[];
+  /** What the image says of its own start, which hotlayer's own reader asks for at once; absent: it says nothing. */
+  readonly start?: readonly StartGroup[];
 }
 
 /** Which entry of which layer holds a file's content; undefined: none does. */
@@ -44,8 +47,14 @@ export type Locate = (path: string) => { readonly layer: number; readonly entry:
 /**
  * @param blobs lowest first
  * @param paths of the profile's files
+ * @param start of the image's manifest
  */
-export function layoutOfBlobs(blobs: readonly StargzBlob[], paths: readonly string[], locate: Locate): Layout {
+export function layoutOfBlobs(
+  blobs: readonly StargzBlob[],
+  paths: readonly string[],
+  locate: Locate,
+  start?: readonly StartGroup[],
+): Layout {
   const layers = blobs.map((blob): LayerLayout => {
     const prefetch = blob.prefetchSize;
     let [files, prefetchInflated, inflated] = [0, 0, 0];
@@ -81,7 +90,7 @@ export function layoutOfBlobs(blobs: readonly StargzBlob[], paths: readonly stri
       end: chunks.at(-1)!.nextOffset,
     };
   });
-  return { layers, files };
+  return { layers, files, ...(start && { start }) };
 }
 
 /** Index of the chunk that has the byte at `offset`. */

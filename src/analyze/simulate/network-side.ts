@@ -7,7 +7,6 @@ import { afterAll, type Engine, Shared } from './engine.js';
 /** Heads of an answer; a part of an answer of several ranges has one of its own. */
 const HEAD = 460;
 const PART = 200;
-/** How finely it is told what has come of a long answer. */
 const PART_OF_ANSWER = 500_000;
 
 /** Connections that are kept open, to one host by one client. */
@@ -24,11 +23,13 @@ export class NetworkSide {
   requests = 0;
   bytes: Bytes = 0;
 
+  /** @param partOfAnswer how finely it is told what has come of a long answer */
   constructor(
     private readonly engine: Engine,
     private readonly network: Network,
-    private readonly client: ClientModel,
+    private readonly client: Pick<ClientModel, 'cores' | 'perRequest' | 'receivePerByte'>,
     private readonly onFetch?: OnFetch,
+    private readonly partOfAnswer: Bytes = PART_OF_ANSWER,
   ) {
     this.line = new Shared(engine, network.bytesPerSecond / 1e9);
     this.cpu = new Shared(engine, client.cores, 1);
@@ -50,7 +51,7 @@ export class NetworkSide {
       done();
     });
     engine.after(connect + network.rtt / 2 + client.perRequest, () => {
-      const parts = Math.ceil(bytes / PART_OF_ANSWER);
+      const parts = Math.ceil(bytes / this.partOfAnswer);
       const since = engine.now;
       const part = (i: number): void =>
         this.line.use(bytes / parts, () => {

@@ -1,5 +1,6 @@
 // The layout that carrying out a plan will give, foretold: entries in their new order, files as large as a sample of
 // each says, a TOC of the usual size.
+import type { Wish } from '../../lazy/fetch-plan.js';
 import type { SpooledImage } from '../../rootfs/spooled-image.js';
 import { chunksOf } from '../../stargz/chunking.js';
 import type { TarEntry } from '../../stargz/tar-entry.js';
@@ -7,7 +8,8 @@ import type { Bytes } from '../../units.js';
 import type { ImageSizes } from '../model/compressed-sizes.js';
 import type { CompressedFile } from '../model/file-cost.js';
 import type { LayerPlan, Plan } from '../types.js';
-import type { FileLayout, LayerLayout, Layout, Locate } from './layout.js';
+import { chunkAt, type FileLayout, type LayerLayout, type Layout, type Locate } from './layout.js';
+import { firstFrom, groupsFor, startTables } from './start-requests.js';
 
 /** Bytes of a TOC for each entry, in JSON and compressed: two digests in hexadecimal are most of it. */
 const TOC_JSON = 330;
@@ -31,10 +33,17 @@ export function layoutOfPlan(
   const written = spooled.layers.map(({ scan }, i) =>
     writeLayer(scan.entries, plan.layers[i]!, plan.chunkSize, (entry) => sizes.of(i, entry), wanted[i]!, i),
   );
-  return {
-    layers: written.map(({ layer }) => layer),
-    files: places.map((place) => place && written[place.layer]?.files.get(place.entry)),
-  };
+  const layers = written.map(({ layer }) => layer);
+  const files = places.map((place) => place && written[place.layer]?.files.get(place.entry));
+  if (!plan.start) return { layers, files };
+  const tables = startTables({ layers, files });
+  const wishes = plan.start.flatMap(({ layer, path, at }) => {
+    const file = written[layer]?.files.get(path);
+    return file
+      ? at.map((offset): Wish => [layer, firstFrom(tables[layer]!, file.offset[chunkAt(file, offset)]!)])
+      : [];
+  });
+  return { layers, files, start: groupsFor(tables, wishes) };
 }
 
 function writeLayer(

@@ -1,106 +1,148 @@
-// hotlayer's own lazy runtime (`hotlayer run -p PROFILE`): nothing waits for a prefetch. The workload starts as soon as the
-// TOCs are there; meanwhile the chunks that the profile knows come in the order of their first use, and whatever somebody
-// waits for goes before them. A chunk is fetched alone, without windows.
-import { type Bytes, KIB, type Nanos } from '../../units.js';
-import { type Engine, Shared } from './engine.js';
+// hotlayer's own lazy runtime (`hotlayer run`): nothing waits for a prefetch. What the image says of its own start, or
+// else what the profile given with -p says, comes in the order in which it is needed; an image that says it is asked for it
+// together with its TOCs, before the container is there. Whatever somebody waits for goes before all that. Chunks are
+// fetched without what lies between them.
+import type { StartGroup } from '../../lazy/start-map.js';
+import { type Bytes, KIB, MIB, type Nanos } from '../../units.js';
+import { afterAll, type Engine } from './engine.js';
 import { chunkAt, type FileLayout, type Layout } from './layout.js';
-import type { NetworkSide, Pool } from './network-side.js';
-import { PageCache, type Span } from './page-cache.js';
+import { NetworkSide, type Pool } from './network-side.js';
+import { PageCache } from './page-cache.js';
 import type { Serve } from './player.js';
 import type { Schedule } from './schedule.js';
+import { type ChunkName, groupsFor, namesIn, type StartTable, startTables, wishesOf } from './start-requests.js';
 
-/** Rules are those of src/lazy (chunk-service.ts, fetch-plan.ts); times are estimates, not fitted to measurements. */
+/**
+ * Rules are those of src/lazy (open-image.ts, start-fetch.ts, chunk-service.ts); times are from a few starts on a quiet
+ * machine, not fitted: reports/bench-run.md has what they come to beside measured starts.
+ */
 export interface RuntimeModel {
   readonly name: string;
   /** Requests at the same time; so many of them at most for what nobody waits for yet. */
   readonly connections: number;
   readonly ahead: number;
-  /** Unasked-for bytes between two chunks that are fetched with them; bytes of one request. */
+  /** Connections that are opened beside the first one, while that asks for the manifest. */
+  readonly warm: number;
+  /** Requests are joined, of the next so many, up to a size that grows from the first to the last while the line waits. */
+  readonly lookahead: number;
+  readonly firstPiece: Bytes;
+  readonly lastPiece: Bytes;
+  /** Unasked-for bytes between two chunks that are waited for, and are fetched with them. */
   readonly gap: Bytes;
-  readonly piece: Bytes;
-  /** Of the blob's end, fetched for footer and TOC. */
-  readonly tail: Bytes;
-  readonly readahead: Bytes;
-  /** Of the one thread that decompresses and verifies, for each byte and each chunk. */
+  /** Until the first request. */
+  readonly begin: Nanos;
+  /** From the last TOC to the workload's first instruction. */
+  readonly run: Nanos;
+  /** Of the registry and HTTP, for each request, besides the line. */
+  readonly perRequest: Nanos;
+  /** Of the one thread that receives, decompresses and verifies: for each byte that comes, each byte and chunk that it gives, each entry of a TOC. */
+  readonly receivePerByte: Nanos;
   readonly inflatePerByte: Nanos;
   readonly perChunk: Nanos;
-  /** Until the first request; from the last TOC to the workload's first instruction; for each entry of a TOC. */
-  readonly begin: Nanos;
-  readonly run: Nanos;
   readonly perTocEntry: Nanos;
-  /** For each read that reaches the file system. */
+  /** For each read that reaches the file system, and for each access that is not a read. */
   readonly perRead: Nanos;
+  readonly perAccess: Nanos;
+  /** What recording put between two accesses, and how much longer the workload thinks. */
+  readonly recorded: Nanos;
+  readonly slowdown: number;
 }
 
 export const HOTLAYER_RUN: RuntimeModel = {
   name: 'hotlayer run',
   connections: 6,
   ahead: 4,
-  gap: 32 * KIB,
-  piece: 256 * KIB,
-  tail: 64 * KIB,
-  readahead: 128 * KIB,
+  warm: 5,
+  lookahead: 12,
+  firstPiece: 256 * KIB,
+  lastPiece: 4 * MIB,
+  gap: 64 * KIB,
+  begin: 115e6,
+  run: 190e6,
+  perRequest: 1.5e6,
+  receivePerByte: 4,
   inflatePerByte: 6,
   perChunk: 50_000,
-  begin: 150e6,
-  run: 120e6,
-  perTocEntry: 8e3,
+  perTocEntry: 15e3,
   perRead: 40_000,
+  perAccess: 40_000,
+  recorded: 20_000,
+  slowdown: 1,
 };
 
+/** Answers to GET manifest and GET config, without what a manifest says of the start. */
+const MANIFEST: Bytes = 1200;
+const CONFIG: Bytes = 400;
+/** Of a manifest that says what a start needs: about so many for each piece of a blob. */
+const PER_PIECE: Bytes = 15;
+/** How finely what comes is taken in. */
+const PART: Bytes = 64 * KIB;
+
 const ABSENT = 0;
-const QUEUED = 1;
-const COMING = 2;
-const HERE = 3;
+const COMING = 1;
+const HERE = 2;
 
 interface Request {
+  readonly layer: number;
   readonly bytes: Bytes;
-  readonly chunks: readonly (readonly [file: number, chunk: number])[];
+  readonly ranges: number;
+  /** In the order in which they come. */
+  readonly chunks: readonly ChunkName[];
 }
 
 export class RuntimeClient {
   misses = 0;
   onDemand = 0;
+  readonly side: NetworkSide;
   private readonly pool: Pool = { idle: 0 };
-  private readonly pages: PageCache;
-  private readonly thread: Shared;
+  /** What a start is known to need is fetched to the page, and the kernel is told not to read around it. */
+  private readonly pages = new PageCache(0);
+  private readonly tables: readonly StartTable[];
   private readonly states = new Map<number, Uint8Array>();
   private readonly waiting = new Map<string, (() => void)[]>();
-  private urgent: Request[] = [];
+  private urgent: ChunkName[] = [];
   private ahead: Request[] = [];
-  private active = { urgent: 0, ahead: 0 };
+  private readonly active = { urgent: 0, ahead: 0 };
+  private piece: Bytes;
+  /** What came before the tables of contents did; undefined once they are there. */
+  private held: (() => void)[] | undefined = [];
 
   constructor(
     private readonly engine: Engine,
-    private readonly side: NetworkSide,
+    private readonly rtt: Nanos,
+    bytesPerSecond: number,
     private readonly model: RuntimeModel,
     private readonly layout: Layout,
     private readonly schedule: Schedule,
   ) {
-    this.pages = new PageCache(model.readahead);
-    this.thread = new Shared(this.engine, 1, 1);
+    this.side = new NetworkSide(engine, { name: '', rtt, bytesPerSecond }, { ...model, cores: 1 }, undefined, PART);
+    this.tables = startTables(layout);
+    this.piece = model.firstPiece;
   }
 
-  /** @param ready the file system is there, and the prefetch has begun */
-  open(ready: () => void): void {
+  /** @param started the workload's first instruction; what is fetched ahead may be on its way still */
+  open(started: () => void): void {
     const { engine, side, model, layout, pool } = this;
+    const { layers, start } = layout;
+    const pieces = start?.reduce((sum, group) => sum + group.pieces.length, 0) ?? 0;
+    const opened = (): void => {
+      const early = this.held ?? [];
+      this.held = undefined;
+      for (const take of early) take();
+      if (!start) this.ahead = this.requestsOf(groupsFor(this.tables, wishesOf(this.schedule, layout, this.tables)));
+      this.pump();
+      engine.after(model.run, started);
+    };
     engine.after(model.begin, () =>
-      side.sequence(pool, [1200, 400], () => {
-        let left = layout.layers.length;
-        const opened = (): void => {
-          left -= 1;
-          if (left > 0) return;
-          this.plan();
-          this.pump();
-          engine.after(model.run, ready);
-        };
-        for (const { size, tocOffset, entries } of layout.layers) {
-          const toc = size - tocOffset;
-          const rest = toc > model.tail ? [toc - model.tail] : [];
-          side.sequence(pool, [Math.min(size, model.tail), ...rest], () =>
-            side.cpu.use(model.perTocEntry * entries, opened),
-          );
-        }
+      side.request(pool, MANIFEST + PER_PIECE * pieces, () => {
+        pool.idle += model.warm;
+        const one = afterAll(layers.length + 1, opened);
+        for (const { size, tocOffset, entries } of layers)
+          side.request(pool, size - tocOffset, () => side.cpu.use(model.perTocEntry * entries, one));
+        side.request(pool, CONFIG, one);
+        if (!start) return;
+        this.ahead = this.requestsOf(start);
+        this.pump();
       }),
     );
   }
@@ -108,125 +150,143 @@ export class RuntimeClient {
   readonly serve: Serve = (file, offset, length, done) => {
     const layout = this.layout.files[file];
     if (!layout) return 0;
-    const { waited, ahead } = this.pages.read(file, layout.size, offset, length);
-    for (const chunk of this.missing(file, layout, ahead)) this.wait(file, chunk, () => {});
-    const missing = this.missing(file, layout, waited);
+    const { waited } = this.pages.read(file, layout.size, offset, length);
+    const states = this.statesOf(file);
+    const missing: number[] = [];
+    for (const [from, to] of waited) {
+      for (let i = chunkAt(layout, from); i < layout.at.length && layout.at[i]! < to; i++)
+        if (states[i] !== HERE && missing.at(-1) !== i) missing.push(i);
+    }
     const cost = this.model.perRead * waited.length;
-    if (missing.length === 0) {
-      if (ahead.length > 0) this.pump();
-      return cost;
-    }
+    if (missing.length === 0) return cost;
     this.misses += missing.length;
-    let left = missing.length;
-    for (const chunk of missing) {
-      this.wait(file, chunk, () => {
-        left -= 1;
-        if (left === 0) this.engine.after(cost, done);
-      });
-    }
+    const all = afterAll(missing.length, () => this.engine.after(cost, done));
+    for (const chunk of missing) this.wait(file, chunk, all);
     this.pump();
     return undefined;
   };
 
-  /** Chunks under the spans that are not there. */
-  private missing(file: number, layout: FileLayout, spans: readonly Span[]): number[] {
-    const states = this.statesOf(file);
-    const out: number[] = [];
-    for (const [from, to] of spans) {
-      for (let i = chunkAt(layout, from); i < layout.at.length && layout.at[i]! < to; i++)
-        if (states[i] !== HERE && out.at(-1) !== i) out.push(i);
-    }
-    return out;
-  }
-
   private wait(file: number, chunk: number, done: () => void): void {
     const key = `${file} ${chunk}`;
     const others = this.waiting.get(key);
-    if (others) others.push(done);
-    else this.waiting.set(key, [done]);
-    const states = this.statesOf(file);
-    if (states[chunk] === COMING) return;
-    // What is queued for later is asked for now; when its turn comes it is here.
-    states[chunk] = COMING;
-    this.onDemand += 1;
-    this.urgent.push({ bytes: this.bytesOf(file, chunk), chunks: [[file, chunk]] });
+    if (others) {
+      others.push(done);
+      return;
+    }
+    this.waiting.set(key, [done]);
+    if (this.statesOf(file)[chunk] === ABSENT) this.urgent.push([file, chunk]);
   }
 
-  /** The chunks that the recorded run reads, in the order of their files' first use, neighbours together. */
-  private plan(): void {
-    const { schedule, layout, model } = this;
-    const wished = new Map<number, Set<number>>();
-    for (let i = 0; i < schedule.length; i++) {
-      const file = schedule.file[i]!;
-      const at = layout.files[file];
-      if (schedule.reads[i] === 0 || !at) continue;
-      const chunks = wished.get(file) ?? new Set<number>();
-      wished.set(file, chunks);
-      const end = schedule.offset[i]! + schedule.bytes[i]!;
-      for (let k = chunkAt(at, schedule.offset[i]!); k < at.at.length && at.at[k]! < end; k++) chunks.add(k);
-    }
-    interface Group {
-      readonly rank: number;
-      readonly chunks: (readonly [number, number])[];
-      readonly start: Bytes;
-      end: Bytes;
-    }
-    const groups: Group[] = [];
-    const byPlace = [...wished].flatMap(([file, chunks], rank) =>
-      [...chunks].map((chunk) => ({ file, chunk, rank, place: layout.files[file]! })),
-    );
-    byPlace.sort((a, b) => a.place.layer - b.place.layer || a.place.offset[a.chunk]! - b.place.offset[b.chunk]!);
-    let layer = -1;
-    for (const { file, chunk, rank, place } of byPlace) {
-      this.statesOf(file)[chunk] = QUEUED;
-      const [start, end] = [place.offset[chunk]!, place.offset[chunk + 1] ?? place.end];
-      const last = groups.at(-1);
-      if (last && layer === place.layer && start - last.end <= model.gap && end - last.start <= model.piece) {
-        last.chunks.push([file, chunk]);
-        last.end = end;
-      } else {
-        groups.push({ rank, chunks: [[file, chunk]], start, end });
-      }
-      layer = place.layer;
-    }
-    this.ahead = groups
-      .sort((a, b) => a.rank - b.rank)
-      .map(({ chunks, start, end }) => ({ bytes: end - start, chunks }));
+  private requestsOf(groups: readonly StartGroup[]): Request[] {
+    return groups.map(({ layer, pieces }) => ({
+      layer,
+      bytes: pieces.reduce((sum, [, length]) => sum + length, 0),
+      ranges: pieces.length,
+      chunks: pieces.flatMap(([at, length]) => namesIn(this.tables[layer]!, at, at + length)),
+    }));
   }
 
   private pump(): void {
     const { model, active } = this;
-    for (;;) {
-      const total = active.urgent + active.ahead;
-      if (this.urgent.length > 0 && total < model.connections) {
-        this.send(this.urgent.shift()!, 'urgent');
-      } else if (this.ahead.length > 0 && total < model.connections && active.ahead < model.ahead) {
-        const next = this.ahead.shift()!;
-        const chunks = next.chunks.filter(([file, chunk]) => this.statesOf(file)[chunk] === QUEUED);
-        for (const [file, chunk] of chunks) this.statesOf(file)[chunk] = COMING;
-        if (chunks.length > 0) this.send({ bytes: next.bytes, chunks }, 'ahead');
-      } else {
-        return;
-      }
+    while (this.urgent.length > 0 && active.urgent + active.ahead < model.connections) {
+      const next = this.nextUrgent();
+      if (next) this.send(next, 'urgent');
+    }
+    while (active.ahead < model.ahead) {
+      const next = this.nextAhead();
+      if (!next) return;
+      this.send(next, 'ahead');
     }
   }
 
-  private send({ bytes, chunks }: Request, kind: 'urgent' | 'ahead'): void {
+  /** The chunk that was waited for first, with others of its layer that are near it. */
+  private nextUrgent(): Request | undefined {
+    const [file, chunk] = this.urgent.shift()!;
+    // It may have been sent for ahead meanwhile.
+    if (this.statesOf(file)[chunk] !== ABSENT) return undefined;
+    const { layer } = this.layout.files[file]!;
+    const chunks: ChunkName[] = [[file, chunk]];
+    let [from, to] = this.placeOf(file, chunk);
+    for (const [other, one] of this.urgent) {
+      if (this.layout.files[other]!.layer !== layer || this.statesOf(other)[one] !== ABSENT) continue;
+      const [start, end] = this.placeOf(other, one);
+      if (start > to + this.model.gap || end < from - this.model.gap) continue;
+      from = Math.min(from, start);
+      to = Math.max(to, end);
+      chunks.push([other, one]);
+    }
+    this.onDemand += 1;
+    return { layer, bytes: to - from, ranges: 1, chunks };
+  }
+
+  /** The next request, joined with what follows of its layer once the tables are there. */
+  private nextAhead(): Request | undefined {
+    for (let next = this.ahead.shift(); next; next = this.ahead.shift()) {
+      if (this.held) return next;
+      let joined = this.without(next);
+      if (joined.chunks.length === 0 && next.chunks.length > 0) continue;
+      for (let i = 0; i < Math.min(this.model.lookahead, this.ahead.length); i++) {
+        const other = this.ahead[i]!;
+        if (other.layer !== joined.layer) continue;
+        const more = this.without(other);
+        if (joined.bytes + more.bytes > this.piece) break;
+        this.ahead.splice(i--, 1);
+        joined = {
+          layer: joined.layer,
+          bytes: joined.bytes + more.bytes,
+          ranges: joined.ranges + more.ranges,
+          chunks: [...joined.chunks, ...more.chunks],
+        };
+      }
+      return joined;
+    }
+    return undefined;
+  }
+
+  /** A request less the chunks that were fetched because somebody waited for them. */
+  private without(request: Request): Request {
+    const chunks = request.chunks.filter(([file, chunk]) => this.statesOf(file)[chunk] === ABSENT);
+    if (chunks.length === request.chunks.length) return request;
+    const bytes = chunks.reduce((sum, name) => sum + this.bytesOf(name), 0);
+    return { ...request, bytes, ranges: Math.min(request.ranges, chunks.length), chunks };
+  }
+
+  private send({ bytes, ranges, chunks }: Request, kind: 'urgent' | 'ahead'): void {
+    const { engine, model } = this;
+    const sent = engine.now;
+    for (const [file, chunk] of chunks) this.statesOf(file)[chunk] = COMING;
     this.active[kind] += 1;
-    this.side.request(this.pool, bytes, () => {
+    // Each chunk is taken in when the last of its bytes is there.
+    const ends: Bytes[] = [];
+    for (const name of chunks) ends.push((ends.at(-1) ?? 0) + this.bytesOf(name));
+    let taken = 0;
+    const came = (share: number): void => {
+      for (const upTo = share * (ends.at(-1) ?? 0); taken < chunks.length && ends[taken]! <= upTo + 0.5; taken++) {
+        const name = chunks[taken]!;
+        if (this.held) this.held.push(() => this.take(name));
+        else this.take(name);
+      }
+    };
+    const done = (): void => {
+      const latency = this.rtt + model.perRequest;
+      // Less time to come than to be answered leaves the line empty: more is asked for at once.
+      if (!this.held && kind === 'ahead' && bytes >= this.piece / 3 && engine.now - sent < 2 * latency)
+        this.piece = Math.min(model.lastPiece, 2 * this.piece);
       this.active[kind] -= 1;
       this.pump();
-      for (const [file, chunk] of chunks) {
-        const at = this.layout.files[file]!;
-        const size = (at.at[chunk + 1] ?? at.size) - at.at[chunk]!;
-        this.thread.use(this.model.inflatePerByte * size + this.model.perChunk, () => {
-          this.statesOf(file)[chunk] = HERE;
-          const key = `${file} ${chunk}`;
-          const waiting = this.waiting.get(key) ?? [];
-          this.waiting.delete(key);
-          for (const done of waiting) done();
-        });
-      }
+    };
+    this.side.request(this.pool, bytes, done, ranges, came);
+  }
+
+  private take([file, chunk]: ChunkName): void {
+    const at = this.layout.files[file]!;
+    const size = (at.at[chunk + 1] ?? at.size) - at.at[chunk]!;
+    this.side.cpu.use(this.model.inflatePerByte * size + this.model.perChunk, () => {
+      this.statesOf(file)[chunk] = HERE;
+      const key = `${file} ${chunk}`;
+      const waiting = this.waiting.get(key) ?? [];
+      this.waiting.delete(key);
+      for (const done of waiting) done();
     });
   }
 
@@ -238,8 +298,13 @@ export class RuntimeClient {
     return states;
   }
 
-  private bytesOf(file: number, chunk: number): Bytes {
-    const at = this.layout.files[file]!;
-    return (at.offset[chunk + 1] ?? at.end) - at.offset[chunk]!;
+  private placeOf(file: number, chunk: number): readonly [from: Bytes, to: Bytes] {
+    const at: FileLayout = this.layout.files[file]!;
+    return [at.offset[chunk]!, at.offset[chunk + 1] ?? at.end];
+  }
+
+  private bytesOf([file, chunk]: ChunkName): Bytes {
+    const [from, to] = this.placeOf(file, chunk);
+    return to - from;
   }
 }

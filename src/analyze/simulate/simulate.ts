@@ -10,7 +10,7 @@ import type { Layout } from './layout.js';
 import { NetworkSide } from './network-side.js';
 import { PageCache } from './page-cache.js';
 import { play } from './player.js';
-import { HOTLAYER_RUN, RuntimeClient } from './runtime-client.js';
+import { HOTLAYER_RUN, RuntimeClient, type RuntimeModel } from './runtime-client.js';
 import { type Schedule, scheduleOf } from './schedule.js';
 import { CONFIG, MANIFEST, StargzClient } from './stargz-client.js';
 
@@ -94,8 +94,11 @@ export function simulate(
   way: Way,
   network: Network,
   client: ClientModel = STARGZ_SNAPSHOTTER,
+  runtime: RuntimeModel = HOTLAYER_RUN,
 ): Simulated | undefined {
-  const starts = workload.schedules.map((schedule) => startOf(schedule, layout, way, network, client));
+  const starts = workload.schedules.map((schedule) =>
+    way === 'run' ? runtimeStart(schedule, layout, network, runtime) : startOf(schedule, layout, way, network, client),
+  );
   if (starts.length === 0) return undefined;
   const spread = (of: (start: Start) => number) => spreadOf(starts.map(of));
   return {
@@ -146,7 +149,7 @@ export function startOf(
   client: ClientModel = STARGZ_SNAPSHOTTER,
   onFetch?: (since: Nanos, until: Nanos, bytes: Bytes) => void,
 ): Start {
-  if (way === 'run') return runtimeStart(schedule, layout, network, client);
+  if (way === 'run') return runtimeStart(schedule, layout, network);
   if (way === 'ideal') return idealStart(schedule, layout, network, client, onFetch);
   const engine = new Engine();
   const side = new NetworkSide(engine, network, client, onFetch && ((since, n) => onFetch(since, engine.now, n)));
@@ -209,19 +212,22 @@ function pullAll(engine: Engine, side: NetworkSide, client: ClientModel, { layer
   );
 }
 
-function runtimeStart(schedule: Schedule, layout: Layout, network: Network, client: ClientModel): Start {
+/** `startOf` by the way `run`. */
+export function runtimeStart(
+  schedule: Schedule,
+  layout: Layout,
+  network: Network,
+  model: RuntimeModel = HOTLAYER_RUN,
+): Start {
   const engine = new Engine();
-  const side = new NetworkSide(engine, network, client);
-  const runtime = new RuntimeClient(engine, side, HOTLAYER_RUN, layout, schedule);
-  const costs = { perAccess: HOTLAYER_RUN.perRead, recorded: client.recorded, slowdown: 1 };
+  const runtime = new RuntimeClient(engine, network.rtt, network.bytesPerSecond, model, layout, schedule);
   const result = { ready: 0, pulled: 0, started: 0, bytes: 0, requests: 0, misses: 0, onDemand: 0 };
   runtime.open(() => {
     Object.assign(result, { pulled: engine.now, started: engine.now });
-    play(engine, schedule, runtime.serve, costs, () => {
-      const { requests } = side;
+    play(engine, schedule, runtime.serve, model, () => {
+      const { misses, onDemand, side } = runtime;
       const bytes = Math.round(side.bytes);
-      const { misses, onDemand } = runtime;
-      Object.assign(result, { ready: engine.now, bytes, requests, misses, onDemand });
+      Object.assign(result, { ready: engine.now, bytes, requests: side.requests, misses, onDemand });
     });
   });
   engine.run();
@@ -272,7 +278,7 @@ export function assumptions(client: ClientModel = STARGZ_SNAPSHOTTER, workload?:
     `pieces of ${formatCount(client.piece)} bytes, windows of ${formatCount(client.window)} compressed bytes, kernel readahead of ${formatCount(client.readahead)} bytes`,
     `the container waits for the prefetch of all layers, at most ${client.prefetchWait / 1e9} s`,
     'an access waits for all that had ended when it was made in the recorded run; only what overlapped there is independent',
-    `${HOTLAYER_RUN.name} starts the workload at once, with ${HOTLAYER_RUN.connections} requests at a time; its own times are estimates`,
+    `${HOTLAYER_RUN.name} asks for what the image says of its start together with the TOCs, or, where it says nothing, for what the profile says when they are there; ${HOTLAYER_RUN.ahead} requests at a time, ${HOTLAYER_RUN.connections} with those that a read waits for; its own times are estimates`,
     'the workload thinks as long as in the recorded run, less what recording costs; background fetch is not modelled (it begins after 5 s of silence)',
     ...(workload?.left ?? []),
   ];

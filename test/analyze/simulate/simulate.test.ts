@@ -140,22 +140,6 @@ test('the ideal is faster than all others', () => {
   }
 });
 
-test('our own runtime: nothing waits for the prefetch; chunks come alone, each once, known ones ahead', () => {
-  const reads = replay([0, 0, 'read', 0, 0, 10, 0], [500 * MS, 0, 'read', 1, 0, 10, 0]);
-  const schedule = scheduleOf(reads, 500 * MS);
-  const sizes = [200_000, 300_000, 9_000_000];
-  const start = (rtt: number) => startOf(schedule, layout(sizes), 'run', delay(rtt), client());
-  const { bytes, requests, onDemand, ready, started } = start(100);
-  // Manifest, config, TOC; the two files that the run reads.
-  assert.equal(requests, 3 + 2);
-  assert.equal(bytes, 1200 + 400 + 64 * KIB + 200_000 + 300_000 + 5 * 460);
-  // Both are on their way when they are asked for.
-  assert.equal(onDemand, 0);
-  // Connections: two round trips for the first request, one for the next two; then two for each of the others at once.
-  assert.ok(ready - started < 500 * MS + 250 * MS && ready > started + 500 * MS);
-  assert.ok(start(10).ready < start(100).ready);
-});
-
 test('two readers of one chunk fetch it once', () => {
   const schedule = scheduleOf(
     replay([0, 0, 'read', 0, 0, 10, 5], [1, 1, 'read', 0, 500 * KIB, 10, 5], [2, 2, 'read', 1, 0, 10, 5]),
