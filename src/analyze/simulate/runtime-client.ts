@@ -63,7 +63,7 @@ export const HOTLAYER_RUN: RuntimeModel = {
   receivePerByte: 4,
   inflatePerByte: 6,
   perChunk: 50_000,
-  perTocEntry: 15e3,
+  perTocEntry: 5e3,
   perRead: 40_000,
   perAccess: 40_000,
   recorded: 20_000,
