@@ -11,6 +11,7 @@ const ENTRIES = [
   'container/session-main.js',
   'container/http-probe-main.js',
   'fuse/raw-worker.js',
+  'fuse/native-main.js',
   'lazy/fs-module.js',
   'rootfs/dir-fs-module.js',
   'trace/trace-fs-module.js',
@@ -34,13 +35,13 @@ export async function bundle(root) {
   const from = join(root, 'dist', 'src');
   const to = join(from, 'start');
   rmSync(to, { recursive: true, force: true });
-  const { dependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  const { dependencies, optionalDependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
   const otherCommand = (id, importer) =>
     importer === join(from, 'cli', 'main.js') && /^\.\/[\w-]+\.js$/.test(id) && !COMMANDS.includes(id.slice(2, -3));
   const build = await rolldown({
     input: Object.fromEntries(ENTRIES.map((file) => [file.replace(/.*\/|\.js$/g, ''), join(from, file)])),
     platform: 'node',
-    external: [/^node:/, ...Object.keys(dependencies)],
+    external: [/^node:/, ...Object.keys({ ...dependencies, ...optionalDependencies })],
     logLevel: 'warn',
     checks: { ineffectiveDynamicImport: false },
     treeshake: { moduleSideEffects: 'no-external' },

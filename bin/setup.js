@@ -19,7 +19,13 @@ function run(label, command, args) {
 
 const mtime = (path) => (existsSync(path) ? statSync(path).mtimeMs : 0);
 if (mtime(at('node_modules', '.package-lock.json')) < mtime(at('package-lock.json'))) {
-  run('installing dependencies (npm ci) …', 'npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error']);
+  run('installing dependencies (npm ci) …', 'npm', [
+    'ci',
+    '--ignore-scripts',
+    '--no-audit',
+    '--no-fund',
+    '--loglevel=error',
+  ]);
 }
 
 // A compiled file whose source is gone would still be run by the test runner: start clean when HEAD moved.

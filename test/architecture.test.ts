@@ -32,6 +32,7 @@ const PACKAGE_ROOMS: Record<string, string> = {
   libdeflate: 'stargz',
   fzstd: 'stargz',
   undici: 'image',
+  'fuse-native': 'fuse',
 };
 
 interface Import {

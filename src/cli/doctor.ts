@@ -1,6 +1,6 @@
 // `hotlayer doctor`: what this machine can do, and the mend for what it cannot.
 import type { Command } from 'commander';
-import { probeMachine } from '../container/probe.js';
+import { type Check, probeMachine } from '../container/probe.js';
 import { EXIT } from '../errors.js';
 import type { GlobalFlags } from './flags.js';
 import type { Register } from './main.js';
@@ -13,11 +13,12 @@ export function addDoctor(program: Command, register: Register): void {
     .summary('what this machine can do, and the mend for what it cannot');
   register<GlobalFlags>(command, async ({ out, tmpdir }) => {
     const checks = await probeMachine(tmpdir);
-    const ok = checks.every((check) => check.ok);
+    const ok = checks.every((check) => check.ok || check.optional);
     out.document({ ok, checks });
-    const mark = (ok: boolean): string => (ok ? out.paint('green', 'ok') : out.paint('red', 'FAIL'));
+    const mark = ({ ok, optional }: Check): string =>
+      ok ? out.paint('green', 'ok') : optional ? out.paint('yellow', '–') : out.paint('red', 'FAIL');
     const rows = checks.flatMap((check) => [
-      [mark(check.ok), check.label, check.detail],
+      [mark(check), check.label, check.detail],
       ...(check.ok || !check.mend ? [] : [['', '', out.paint('dim', `mend: ${check.mend}`)]]),
     ]);
     for (const line of table([{ title: '' }, { title: '' }, { title: '' }], rows)) out.result(line);
@@ -25,8 +26,13 @@ export function addDoctor(program: Command, register: Register): void {
     out.result(
       ok
         ? 'This machine can trace, optimize and verify.'
-        : 'This machine cannot trace yet; optimize --no-profile, verify and inspect work without it.',
+        : `This machine cannot trace yet; optimize --no-profile, verify and inspect work without it${mounts(checks) ? ', and so does mount (with --trace)' : ''}.`,
     );
     return ok ? EXIT.ok : EXIT.machine;
   });
+}
+
+/** Whether one of the transports can be used where we are. */
+function mounts(checks: readonly Check[]): boolean {
+  return checks.some(({ id, ok }) => id === 'fuse-native' && ok);
 }

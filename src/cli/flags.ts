@@ -8,6 +8,7 @@ import { type Network, PRESETS, parseNetwork } from '../analyze/model/network.js
 import { type ProcessOverrides, parseEnvFile } from '../container/process-spec.js';
 import type { Net, Runtime } from '../container/types.js';
 import { HotlayerError } from '../errors.js';
+import type { TransportName } from '../fuse/choose.js';
 import { parseDuration, parseSize } from '../units.js';
 
 export interface GlobalFlags {
@@ -115,7 +116,7 @@ export function addPlatformOption(command: Command): void {
 }
 
 /** What a container is started with. */
-export interface ProcessFlags extends PlatformFlags {
+export interface ProcessFlags extends PlatformFlags, TransportFlags {
   env?: string[];
   envFile?: string[];
   user?: string;
@@ -126,8 +127,29 @@ export interface ProcessFlags extends PlatformFlags {
   runtime: 'auto' | Runtime;
 }
 
+export interface TransportFlags {
+  transport: 'auto' | TransportName;
+}
+
+export function addTransportOption(command: Command): void {
+  command.addOption(
+    flag(
+      '--transport <transport>',
+      'how the file system is mounted: raw speaks to /dev/fuse itself; fuse-native needs no rights but fusermount’s',
+    )
+      .choices(['auto', 'raw', 'fuse-native'])
+      .default('auto'),
+  );
+}
+
+/** Absent: the default. */
+export function transportOf({ transport }: TransportFlags): { transport?: TransportName } {
+  return transport === 'auto' ? {} : { transport };
+}
+
 export function addProcessOptions(command: Command): void {
   addPlatformOption(command);
+  addTransportOption(command);
   command
     .addOption(new Option('-e, --env <name[=value]>', 'set a variable in the container; repeatable').argParser(collect))
     .addOption(new Option('--env-file <file>', 'variables, one NAME=value a line; repeatable').argParser(collect))

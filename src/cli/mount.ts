@@ -2,12 +2,22 @@
 import type { Command } from 'commander';
 import { mountImage } from '../container/mount-image.js';
 import { EXIT } from '../errors.js';
-import { addLazyOptions, addPlatformOption, addTraceOptions, flag, type GlobalFlags, type LazyFlags } from './flags.js';
+import {
+  addLazyOptions,
+  addPlatformOption,
+  addTraceOptions,
+  addTransportOption,
+  flag,
+  type GlobalFlags,
+  type LazyFlags,
+  type TransportFlags,
+  transportOf,
+} from './flags.js';
 import { lazyOptionsOf } from './lazy-options.js';
 import type { Register } from './main.js';
 import { startTracing } from './tracing.js';
 
-interface MountFlags extends GlobalFlags, LazyFlags {
+interface MountFlags extends GlobalFlags, LazyFlags, TransportFlags {
   profile?: string;
   trace?: string;
   precision: 'exact' | 'fast';
@@ -25,6 +35,7 @@ export function addMount(program: Command, register: Register): void {
     .addOption(flag('-p, --profile <file>', 'fetch what this profile says ahead, in the order in which it was needed'));
   addTraceOptions(command);
   addPlatformOption(command);
+  addTransportOption(command);
   addLazyOptions(command);
   register<MountFlags>(command, async (context, [image, dir], flags) => {
     const { out } = context;
@@ -36,6 +47,7 @@ export function addMount(program: Command, register: Register): void {
       }),
       ...(tracing && { observer: tracing.observer }),
       precision: flags.precision,
+      ...transportOf(flags),
       onMounted: () => out.note(`${image} is mounted on ${dir}; umount ${dir}, or Ctrl-C here, ends it`),
     });
     await tracing?.finish(

@@ -5,7 +5,14 @@ import { makeProcessSpec, parseReadyRule, runSession } from '../container/index.
 import type { OpenImageOptions, ProcessConfig } from '../image/index.js';
 import type { SpooledImage } from '../rootfs/spooled-image.js';
 import { formatBytes, formatCount, formatNanos } from '../units.js';
-import { type PlatformFlags, processOverrides, readBinds, runtimeOf, type WorkloadFlags } from './flags.js';
+import {
+  type PlatformFlags,
+  processOverrides,
+  readBinds,
+  runtimeOf,
+  transportOf,
+  type WorkloadFlags,
+} from './flags.js';
 import type { CommandContext } from './main.js';
 
 export interface Profiled {
@@ -62,6 +69,7 @@ function profileOptions(
     binds: readBinds(flags.mount),
     net: flags.net,
     ...runtimeOf(flags),
+    ...transportOf(flags),
     runs: flags.runs,
     keepTraces: flags.keepTraces,
     session: runSession,

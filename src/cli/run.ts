@@ -28,6 +28,7 @@ import {
   readBinds,
   runtimeOf,
   size,
+  transportOf,
 } from './flags.js';
 import { addLayerOptions, type LayerFlags, type LayerUse, useLayer } from './layer-flags.js';
 import { lazyOptionsOf } from './lazy-options.js';
@@ -177,6 +178,7 @@ function containerOptions(
   return {
     ...attached.options,
     ...runtimeOf(flags),
+    ...transportOf(flags),
     until: (flags.until ?? []).map(parseReadyRule),
     binds: readBinds(flags.mount),
     net: flags.net,

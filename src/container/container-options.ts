@@ -24,6 +24,8 @@ export interface ContainerOptions {
   readonly net?: SessionSpec['net'];
   readonly hostname?: string;
   readonly runtime?: Runtime;
+  /** See SessionSpec. */
+  readonly transport?: SessionSpec['transport'];
   /** What the workload reads. Absent: nothing. */
   readonly stdin?: Readable;
   /** A descriptor of this process: the user's terminal (terminal.ts). */
@@ -70,6 +72,7 @@ export function specOf(options: ContainerOptions, inherited: readonly number[]):
     runOn: true,
     timeoutNanos: ENDLESS,
     ...(options.runtime !== undefined && { runtime: options.runtime }),
+    ...(options.transport !== undefined && { transport: options.transport }),
     ...(options.stdin && { stdin: true }),
     ...(options.terminal !== undefined && {
       terminal: FIRST_INHERITED_FD + inherited.lastIndexOf(options.terminal),

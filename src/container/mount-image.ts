@@ -1,7 +1,9 @@
 // An image's tree on a directory, until somebody unmounts it.
-import { spawn } from 'node:child_process';
 import { resolve } from 'node:path';
-import { prepareThread, rawTransport } from '../fuse/raw-transport.js';
+import { chooseTransport, type TransportName } from '../fuse/choose.js';
+import { lazyUmount } from '../fuse/mount-command.js';
+import { prepareThread } from '../fuse/raw-transport.js';
+import { startReaper } from '../fuse/reaper.js';
 import type { Mounted } from '../fuse/types.js';
 import type { ServiceCounts } from '../lazy/chunk-service.js';
 import { linkPair } from '../lazy/link-pair.js';
@@ -13,6 +15,8 @@ export interface MountImageOptions extends LazyOptions {
   readonly observer?: Observer;
   /** Exact: no readahead, each stat and page shows in the trace; slower. Default fast. */
   readonly precision?: 'exact' | 'fast';
+  /** Absent: whichever can be used here. */
+  readonly transport?: TransportName;
   /** Called once it can be used. */
   readonly onMounted?: () => void;
   /** Ends the mount. */
@@ -39,21 +43,23 @@ export async function mountImage(
   directory: string,
   options: MountImageOptions,
 ): Promise<MountImageResult> {
-  prepareThread(lazyFsModule);
+  const transport = await chooseTransport(options.transport);
+  if (transport.name === 'raw') prepareThread(lazyFsModule);
   await using opened = await openForReading(reference, options);
   const { image, service } = opened;
   const [near, far] = linkPair();
   service.serve(near);
   // Before the mount: a kill may come between any two steps.
-  const reaper = startReaper(resolve(directory));
+  const reaper = startReaper(resolve(directory), lazyUmount(resolve(directory)));
   let mounted: Mounted | undefined;
   const end = () => void mounted?.unmount().catch(() => {});
   try {
-    mounted = await rawTransport.mount({
+    mounted = await transport.mount({
       mountpoint: directory,
       ...(options.observer?.fs(image.fs, options.observer.fds) ?? { module: lazyFsModule, args: { layers: image.fs } }),
       ...(options.precision === 'exact' && { maxReadahead: 0, readdirplus: false }),
       link: far,
+      ...(options.observer && { fds: options.observer.fds }),
       name: 'hotlayer',
     });
     const mountedAt = process.hrtime.bigint();
@@ -69,27 +75,4 @@ export async function mountImage(
     await mounted?.unmount();
     reaper.kill();
   }
-}
-
-/**
- * Waits for the end of this process, then unmounts: SIGKILL leaves a mount that answers nobody. A mount(8) that was
- * under way may need a moment more, so the directory is looked at for two seconds (40 × 50 ms); as long as it answers
- * a statfs, which is never cached (ENOTCONN is what a FUSE mount without its process says), there is no mount of ours,
- * and another one is left alone.
- */
-const REAPER = `trap '' INT TERM HUP QUIT; read -r _
-n=0; while stat -f -- "$1" >/dev/null 2>&1; do n=$((n+1)); [ $n -lt 40 ] || exit 0; sleep 0.05; done
-umount -i -n -l -- "$1"`;
-
-function startReaper(directory: string): { kill(): void } {
-  const child = spawn('/bin/sh', ['-c', REAPER, 'sh', directory], {
-    cwd: '/',
-    detached: true,
-    stdio: ['pipe', 'ignore', 'ignore'],
-  });
-  child.on('error', () => {});
-  child.stdin.on('error', () => {});
-  child.unref();
-  (child.stdin as unknown as { unref?(): void }).unref?.();
-  return { kill: () => void child.kill('SIGKILL') };
 }

@@ -4,16 +4,19 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, statfsSync } from 'node:fs';
 import { release, tmpdir } from 'node:os';
 import { HotlayerError } from '../errors.js';
-import { probeFuse } from '../fuse/index.js';
+import { deviceMend, isLack, nativeSupport, nativeTransport, probeFuse } from '../fuse/index.js';
+import { makeTempDir } from '../temp.js';
 import { formatBytes, formatCount, GIB } from '../units.js';
 import { needsUserNamespace, runSession } from './run-session.js';
 import { findTool, findTools, TOOL_NAMES, toolPath } from './tools.js';
 
 export interface Check {
-  /** Stable: kernel, node, util-linux, fuse, namespaces, session, space. */
+  /** Stable: kernel, node, util-linux, fuse (the transport raw), fuse-native, namespaces, session, space. */
   readonly id: string;
   readonly label: string;
   readonly ok: boolean;
+  /** True: the machine can do without. */
+  readonly optional?: boolean;
   /** One line: what was found. */
   readonly detail: string;
   /** What to do. Absent when ok, or when nothing can be done. */
@@ -28,6 +31,7 @@ const NODE = [20, 12] as const;
 const UTIL_LINUX = [2, 36] as const;
 /** A spooled image and a rewritten one should fit. */
 const SPACE = 1 * GIB;
+const EMPTY_FS = { module: new URL('./empty-fs.js', import.meta.url).href, args: {} };
 const NO_SPEC_TIMEOUT = 20e9;
 
 /** Every check, in the order in which a person would mend them. Takes about half a second. Never throws. */
@@ -37,6 +41,7 @@ export async function probeMachine(tmp: string = process.env.TMPDIR || tmpdir())
     checkNode(),
     checkTools(),
     checkFuse(),
+    await checkNative(tmp),
     checkNamespaces(),
     await checkSession(tmp),
     checkSpace(tmp),
@@ -84,11 +89,34 @@ function checkFuse(): Check {
   const probe = probeFuse();
   return {
     id: 'fuse',
-    label: '/dev/fuse',
+    label: 'transport raw',
     ok: probe.ok,
     detail: probe.detail,
     ...(probe.mend !== undefined && { mend: probe.mend }),
   };
+}
+
+/** The other transport; a machine without it lacks nothing as long as the first one can be used. */
+async function checkNative(tmp: string): Promise<Check> {
+  const check = { id: 'fuse-native', label: 'transport fuse-native', optional: true };
+  const support = nativeSupport();
+  if (isLack(support)) return { ...check, ok: false, detail: support.why, mend: support.mend };
+  const means = support.mode === 'mount' ? 'mount(2), as root' : support.fusermount;
+  using directory = makeTempDir(tmp);
+  try {
+    const mounted = await nativeTransport.mount({ mountpoint: directory.path, ...EMPTY_FS, name: 'hotlayer-probe' });
+    await mounted.unmount();
+    return { ...check, ok: true, detail: `libfuse 2 mounts through ${means}` };
+  } catch (error) {
+    if (!(error instanceof HotlayerError)) throw error;
+    return { ...check, ok: false, detail: error.message, mend: nativeMend(error) };
+  }
+}
+
+function nativeMend(error: HotlayerError): string {
+  return /dev\/fuse/.test(error.message)
+    ? deviceMend('EACCES')
+    : 'none is known; the message is libfuse’s or fusermount’s';
 }
 
 /** Settings that forbid user namespaces, and what they are when they do not. */
@@ -138,7 +166,7 @@ async function checkSession(tmp: string): Promise<Check> {
       existsSync(dir),
     );
     const result = await runSession({
-      fs: { module: new URL('./empty-fs.js', import.meta.url).href, args: {} },
+      fs: EMPTY_FS,
       fds: [],
       process: { args: [sh, '-c', 'exit 42'], env: ['PATH=/usr/bin:/bin'], cwd: '/', user: '' },
       binds: dirs.map((dir) => ({ source: dir, destination: dir, readonly: false })),

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { HotlayerError } from '../errors.js';
+import { mayMount } from '../fuse/may-mount.js';
 import { makeTempDir } from '../temp.js';
 import { flow } from './flow.js';
 import { mappedCommand, ownRanges, REFUSED } from './id-ranges.js';
@@ -14,7 +15,7 @@ import { fromPlain, type ParentMessage, type SessionMessage } from './messages.j
 import { requireNetwork } from './network.js';
 import { parseSignal } from './signals.js';
 import { findTools, type Tools, toolPath } from './tools.js';
-import type { SessionHooks, SessionResult, SessionSpec } from './types.js';
+import { FIRST_INHERITED_FD, type SessionHooks, type SessionResult, type SessionSpec } from './types.js';
 import { CHILD_WAS_KILLED } from './workload.js';
 
 /** The namespaces and Node have this long to come up, milliseconds. */
@@ -243,8 +244,8 @@ class Session {
 
   #handOver(): void {
     if (!this.#hello || !this.#spec) return;
-    const { fds: _, ...rest } = this.#spec;
-    this.#post({ type: 'start', spec: { ...rest, fds: [] }, dir: this.#dir });
+    const fds = this.#spec.fds.map((_, i) => FIRST_INHERITED_FD + i);
+    this.#post({ type: 'start', spec: { ...this.#spec, fds }, dir: this.#dir });
   }
 
   #post(message: ParentMessage): void {
@@ -301,7 +302,7 @@ class Session {
     }
     const said = this.#earlyText.trim().replaceAll('\n', '; ') || how;
     return new HotlayerError('HL_ERR_MACHINE', `cannot start a session in namespaces of its own: ${said}`, {
-      hint: 'hotlayer doctor shows what this machine allows',
+      hint: 'hotlayer doctor shows what this machine allows; hotlayer mount needs no namespaces',
     });
   }
 
@@ -345,14 +346,9 @@ function withoutAuthorities({ NODE_EXTRA_CA_CERTS: _, ...env }: NodeJS.ProcessEn
   return env;
 }
 
-/** CAP_SYS_ADMIN, bit 21 (capability.h): root in a container usually lacks it. */
-const SYS_ADMIN = 1n << 21n;
-
 /** Whether mounting takes a user namespace of our own. */
 export function needsUserNamespace(): boolean {
-  if (process.geteuid!() !== 0) return true;
-  const effective = /^CapEff:\s*([0-9a-f]+)$/m.exec(readFileSync('/proc/self/status', 'latin1'))?.[1] ?? '0';
-  return (BigInt(`0x${effective}`) & SYS_ADMIN) === 0n;
+  return !mayMount();
 }
 
 function childrenOf(pid: number): number[] {

@@ -1,7 +1,8 @@
 // What the session's process does, from an empty directory to the workload's end.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { HotlayerError } from '../errors.js';
-import { type Mounted, rawTransport } from '../fuse/index.js';
+import { chooseTransport } from '../fuse/choose.js';
+import type { Mounted } from '../fuse/types.js';
 import type { Link } from '../rootfs/types.js';
 import type { Nanos } from '../units.js';
 import { Capture } from './capture.js';
@@ -42,13 +43,15 @@ export async function conduct(
   const layout = keep === undefined ? made : await keepLayer(tools, dir, made, keep);
   const enter = await holdCgroups(tools, dir, spec.cgroups ?? []);
   const activity = new Int32Array(new SharedArrayBuffer(4));
-  const mounted = await rawTransport.mount({
+  const transport = await chooseTransport(spec.transport ?? 'raw');
+  const mounted = await transport.mount({
     mountpoint: layout.lower,
     module: spec.fs.module,
     args: withActivity(spec.fs.args, activity),
     name: 'hotlayer',
     allowOther: true,
     early: true,
+    fds: spec.fds,
     ...(link && { link }),
     ...(spec.maxReadahead !== undefined && { maxReadahead: spec.maxReadahead }),
     ...(spec.readdirplus !== undefined && { readdirplus: spec.readdirplus }),

@@ -1,6 +1,7 @@
 // A session: one process started on a root file system that a FuseTransport serves, in namespaces of its own,
 // watched until it is ready or done, and ended without leaving a trace on the machine.
 import type { Readable } from 'node:stream';
+import type { TransportName } from '../fuse/choose.js';
 import type { Link } from '../rootfs/types.js';
 import type { Nanos } from '../units.js';
 
@@ -64,6 +65,8 @@ export interface SessionSpec {
   readonly fs: { readonly module: string; readonly args: unknown };
   /** Open files of this process that the child inherits: the i-th becomes its descriptor FIRST_INHERITED_FD + i. */
   readonly fds: readonly number[];
+  /** Default raw, which every session can use. */
+  readonly transport?: TransportName;
   readonly maxReadahead?: number;
   readonly readdirplus?: boolean;
   readonly process: ProcessSpec;

@@ -109,7 +109,8 @@ export function explainMount(result: CommandResult): { readonly why: string; rea
   return { why, hint: 'hotlayer doctor shows what this machine allows' };
 }
 
-function run(program: string, args: readonly string[], fd?: number): Promise<CommandResult> {
+/** @param fd becomes INHERITED_FD there */
+export function run(program: string, args: readonly string[], fd?: number): Promise<CommandResult> {
   return new Promise((resolve) => {
     const stdio: ('ignore' | 'pipe' | number)[] = ['ignore', 'ignore', 'pipe'];
     if (fd !== undefined) stdio.push(fd);
@@ -151,3 +152,8 @@ const UMOUNT_WAYS = [
   ['-i', '-n', '-f'],
   ['-i', '-n', '-l'],
 ] as const;
+
+/** The command that takes it out of the table, whoever still uses it. */
+export function lazyUmount(mountpoint: string): string[] {
+  return ['umount', ...UMOUNT_WAYS[1], '--', mountpoint];
+}

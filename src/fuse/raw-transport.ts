@@ -1,14 +1,14 @@
 // The transport without an addon: /dev/fuse opened by Node, mounted by mount(8) with the descriptor inherited, served
 // by a worker thread that speaks the kernel's protocol (server.ts). The mount belongs in a private mount namespace:
 // then nothing is left of it when this process ends, however it ends.
-import { closeSync, statSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { closeSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { fromPlainError, HotlayerError, toPlainError } from '../errors.js';
 import type { Answerer } from '../rootfs/types.js';
 import { deviceWriter, LateReplies } from './late-replies.js';
 import { loadModule } from './load-module.js';
 import { openFuseDevice, runMount, runUmount, runUmountSync } from './mount-command.js';
+import { checkMountpoint } from './mountpoint.js';
 import type { FsFault, FsModule, FuseTransport, Mounted, MountOptions } from './types.js';
 import { PHASE, type ThreadData, type WorkerInput, type WorkerMessage } from './worker-messages.js';
 
@@ -65,21 +65,6 @@ function takeThread(): Worker {
   spare = undefined;
   thread.ref();
   return thread;
-}
-
-function checkMountpoint(path: string): string {
-  const mountpoint = resolve(path);
-  const found = statSync(mountpoint, { throwIfNoEntry: false });
-  if (!found?.isDirectory()) {
-    throw new HotlayerError(
-      'HL_ERR_NOT_FOUND',
-      `mount point ${mountpoint} is ${found ? 'not a directory' : 'missing'}`,
-      {
-        context: { file: mountpoint },
-      },
-    );
-  }
-  return mountpoint;
 }
 
 /** Mounts of this process: see `endAll`. */

@@ -6,11 +6,11 @@ import { readSync, writeSync } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
 import { errnoOf, HotlayerError, toPlainError } from '../errors.js';
 import { ERRNO } from '../rootfs/types.js';
+import { loadFsModule } from './fs-module.js';
 import { ownIdMaps } from './id-map.js';
 import { loadModule } from './load-module.js';
 import { opName } from './protocol.js';
 import { type DeferredRead, FuseServer } from './server.js';
-import type { FsModule } from './types.js';
 import { warmUp } from './warm-up.js';
 import type { Reply } from './wire.js';
 import { PHASE, type ThreadData, type WorkerInput, type WorkerMessage } from './worker-messages.js';
@@ -122,10 +122,7 @@ function serve(server: FuseServer): void {
 }
 
 async function run(): Promise<void> {
-  const module = (await loadModule(input.module)) as Partial<FsModule>;
-  if (typeof module.createFs !== 'function') {
-    throw new HotlayerError('HL_ERR_BUG', `${input.module} does not export createFs`);
-  }
+  const module = await loadFsModule(input.module);
   const fs = await module.createFs(input.args, { post: (message) => say({ kind: 'post', message }) });
   let result: unknown;
   try {

@@ -2,7 +2,10 @@
 // of the calling process, and serves it from a thread of its own.
 import type { Answerer, FsPort, Link, RootFs } from '../rootfs/types.js';
 
-/** A module that makes the file system inside the serving thread. */
+/**
+ * A module that makes the file system inside the serving thread. A transport may do all of it in another process, with
+ * its answerer in the same thread.
+ */
 export interface FsModule {
   /** Called once in the serving thread. `args` came through structured clone. */
   createFs(args: unknown, port: FsPort): RootFs | Promise<RootFs>;
@@ -31,7 +34,13 @@ export interface MountOptions {
   readonly mountpoint: string;
   /** URL of an ES module that exports FsModule. */
   readonly module: string;
+  /**
+   * Goes through structured clone. Counters in it, members that are an Int32Array over shared memory, may be in another
+   * process for the file system: what it adds to them (Atomics.add) arrives, but perhaps some milliseconds later.
+   */
   readonly args: unknown;
+  /** Descriptors of this process that `args` speaks of: they have the same numbers where the file system is. */
+  readonly fds?: readonly number[];
   /** Shown as the source in /proc/mounts. */
   readonly name?: string;
   /**
@@ -48,7 +57,7 @@ export interface MountOptions {
    * beneath the mount point.
    */
   readonly early?: boolean;
-  /** Let users other than the mounter in. Default true. */
+  /** Let users other than the mounter in. Default true where the machine lets the mounter decide that (fuse.conf(5)). */
   readonly allowOther?: boolean;
   /** Handed to createAnswerer. */
   readonly link?: Link;

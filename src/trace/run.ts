@@ -48,6 +48,8 @@ export interface RunOptions {
   readonly net?: Net | undefined;
   /** Default builtin. */
   readonly runtime?: Runtime | undefined;
+  /** See SessionSpec. */
+  readonly transport?: SessionSpec['transport'] | undefined;
   /** Default `hotlayer`. */
   readonly hostname?: string | undefined;
   readonly graceNanos?: Nanos | undefined;
@@ -121,6 +123,7 @@ function sessionSpec(source: TraceSource, traceFd: number, t0: bigint, dir: stri
     hostname: options.hostname ?? 'hotlayer',
     overlay: 'exact',
     ...(options.runtime === undefined ? undefined : { runtime: options.runtime }),
+    ...(options.transport === undefined ? undefined : { transport: options.transport }),
     until: options.until,
     timeoutNanos: options.timeoutNanos,
     ...(options.graceNanos === undefined ? undefined : { graceNanos: options.graceNanos }),

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { HotlayerError } from '../../src/errors.js';
-import { probeFuse, rawTransport } from '../../src/fuse/index.js';
+import { type FuseTransport, nativeTransport, probeFuse, rawTransport } from '../../src/fuse/index.js';
 import { deviceMend, explainMount } from '../../src/fuse/mount-command.js';
 import { type MemoryFsArgs, memoryFsModule } from '../support/memory-fs.js';
 import { command, errnoFrom, mountLines, withMount } from '../support/mount.js';
@@ -66,9 +66,10 @@ async function withServer(
   }
 }
 
-function tests(): void {
-  test('a busy mount can be ended: the reader gets an error, not a hang', () =>
-    withMount(rawTransport, SLOW, async ({ path, end }) => {
+/** What every transport does alike. */
+function commonTests(transport: FuseTransport): void {
+  test(`${transport.name}: a busy mount can be ended: the reader gets an error, not a hang`, () =>
+    withMount(transport, SLOW, async ({ path, end }) => {
       const child = reader(path);
       const done = ended(child);
       await pause(150);
@@ -80,8 +81,8 @@ function tests(): void {
       assert.deepEqual(mountLines(path), []);
     }));
 
-  test('an open file does not keep the mount', () =>
-    withMount(rawTransport, { nodes: [{ path: 'f', type: 'reg', content: { text: 'x' } }] }, async ({ path, end }) => {
+  test(`${transport.name}: an open file does not keep the mount`, () =>
+    withMount(transport, { nodes: [{ path: 'f', type: 'reg', content: { text: 'x' } }] }, async ({ path, end }) => {
       const fd = openSync(join(path, 'f'), 'r');
       try {
         await within(5_000, 'unmount', end());
@@ -91,8 +92,8 @@ function tests(): void {
       }
     }));
 
-  test('a copy of the mount in another namespace does not keep the server', () =>
-    withMount(rawTransport, { nodes: [{ path: 'f', type: 'reg', content: { text: 'x' } }] }, async ({ path, end }) => {
+  test(`${transport.name}: a copy of the mount in another namespace does not keep the server`, () =>
+    withMount(transport, { nodes: [{ path: 'f', type: 'reg', content: { text: 'x' } }] }, async ({ path, end }) => {
       const holder = spawn('unshare', ['--mount', '--propagation', 'private', 'sh', '-c', 'echo in; cat'], {
         stdio: ['pipe', 'pipe', 'inherit'],
       });
@@ -107,13 +108,86 @@ function tests(): void {
       }
     }));
 
-  test('something else unmounts it: closed resolves, unmount is content', () =>
-    withMount(rawTransport, { nodes: [] }, async ({ path, mounted }) => {
+  test(`${transport.name}: something else unmounts it: closed resolves, unmount is content`, () =>
+    withMount(transport, { nodes: [] }, async ({ path, mounted }) => {
       assert.equal(command('umount', ['-i', path]).status, 0);
       await within(5_000, 'closed', mounted.closed);
       await within(5_000, 'unmount', mounted.unmount());
     }));
 
+  test(`${transport.name}: errors of the file system module reach the caller with their code, and nothing stays mounted`, async () => {
+    const path = mkdtempSync(join(tmpdir(), 'hotlayer-fuse-'));
+    const module = (code: string) => `data:text/javascript,${encodeURIComponent(code)}`;
+    const mount = (url: string, args: unknown = 1) => transport.mount({ mountpoint: path, module: url, args });
+    const errors = new URL('../../src/errors.js', import.meta.url).href;
+    try {
+      await assert.rejects(
+        mount(
+          `${module(`import { HotlayerError } from '${errors}';
+          export function createFs() { throw new HotlayerError('HL_ERR_DIGEST', 'layer 2 is damaged', { hint: 'pull it again' }); }`)}`,
+        ),
+        (error) => error instanceof HotlayerError && error.code === 'HL_ERR_DIGEST' && error.hint === 'pull it again',
+      );
+      await assert.rejects(mount(module('export const x = 1;')), /does not export createFs/);
+      await assert.rejects(mount('file:///nonexistent/module.js'), /Cannot find module/);
+      await assert.rejects(mount(memoryFsModule, { nodes: [() => 1] }), /could not be cloned/);
+      await assert.rejects(
+        mount(memoryFsModule, { nodes: [{ path: 'l', type: 'reg', hardlinkTo: 'nope' }] }),
+        /no nope/,
+      );
+      assert.deepEqual(mountLines(path), []);
+    } finally {
+      rmdirSync(path);
+    }
+    await assert.rejects(mount(memoryFsModule), { code: 'HL_ERR_NOT_FOUND' });
+  });
+
+  test(`${transport.name}: closeFs decides what closed gives; without it the file system is closed`, async () => {
+    const path = mkdtempSync(join(tmpdir(), 'hotlayer-fuse-'));
+    const memory = `import { createFs as make } from '${memoryFsModule}';`;
+    const mount = async (code: string) => {
+      const module = `data:text/javascript,${encodeURIComponent(memory + code)}`;
+      const mounted = await transport.mount({ mountpoint: path, module, args: { nodes: [] } });
+      await mounted.unmount();
+      return mounted.closed;
+    };
+    try {
+      assert.equal(await mount('export const createFs = make; export async function closeFs(fs) { return 42; }'), 42);
+      const closing = `export function createFs(a) { const fs = make(a); fs.close = () => { throw new Error('closed was called'); }; return fs; }`;
+      await assert.rejects(mount(closing), /closed was called/);
+    } finally {
+      rmdirSync(path);
+    }
+  });
+
+  test(`${transport.name}: several mounts of one process do not disturb each other`, () =>
+    withMount(transport, { nodes: [{ path: 'f', type: 'reg', content: { text: 'one' } }] }, async (one) => {
+      await withMount(transport, { nodes: [{ path: 'f', type: 'reg', content: { text: 'two' } }] }, (two) => {
+        assert.equal(readFileSync(join(one.path, 'f'), 'utf8') + readFileSync(join(two.path, 'f'), 'utf8'), 'onetwo');
+      });
+      assert.equal(command('cat', [join(one.path, 'f')]).stdout, 'one');
+      assert.equal((await one.end()).log.filter((entry) => entry.op === 'read').length, 1, 'the page cache is shared');
+    }));
+
+  test(`${transport.name}: without onFault the first defect is a process warning`, async () => {
+    const warned = new Promise<Error>((resolve) => process.once('warning', resolve));
+    await withMount(
+      transport,
+      { nodes: [{ path: 'bad', type: 'reg', broken: 'throws', content: { text: 'x' } }] },
+      ({ path }) => {
+        assert.equal(
+          errnoFrom(() => readFileSync(join(path, 'bad'))),
+          'EIO',
+        );
+      },
+    );
+    const warning = (await within(5_000, 'warning', warned)) as Error & { code?: string };
+    assert.equal(warning.code, 'HL_WARN_FS_FAULT');
+    assert.match(warning.message, /READ failed .* told to break/);
+  });
+}
+
+function tests(): void {
   test('kill -9 of the server: readers in flight and later ones get errors, unmounting works', () =>
     withServer('stay', SLOW, async (server, path, end) => {
       const done = ended(reader(path));
@@ -162,51 +236,6 @@ function tests(): void {
     }
   });
 
-  test('errors of the file system module reach the caller with their code, and nothing stays mounted', async () => {
-    const path = mkdtempSync(join(tmpdir(), 'hotlayer-fuse-'));
-    const module = (code: string) => `data:text/javascript,${encodeURIComponent(code)}`;
-    const mount = (url: string, args: unknown = 1) => rawTransport.mount({ mountpoint: path, module: url, args });
-    const errors = new URL('../../src/errors.js', import.meta.url).href;
-    try {
-      await assert.rejects(
-        mount(
-          `${module(`import { HotlayerError } from '${errors}';
-          export function createFs() { throw new HotlayerError('HL_ERR_DIGEST', 'layer 2 is damaged', { hint: 'pull it again' }); }`)}`,
-        ),
-        (error) => error instanceof HotlayerError && error.code === 'HL_ERR_DIGEST' && error.hint === 'pull it again',
-      );
-      await assert.rejects(mount(module('export const x = 1;')), /does not export createFs/);
-      await assert.rejects(mount('file:///nonexistent/module.js'), /Cannot find module/);
-      await assert.rejects(mount(memoryFsModule, { nodes: [() => 1] }), { name: 'DataCloneError' });
-      await assert.rejects(
-        mount(memoryFsModule, { nodes: [{ path: 'l', type: 'reg', hardlinkTo: 'nope' }] }),
-        /no nope/,
-      );
-      assert.deepEqual(mountLines(path), []);
-    } finally {
-      rmdirSync(path);
-    }
-    await assert.rejects(mount(memoryFsModule), { code: 'HL_ERR_NOT_FOUND' });
-  });
-
-  test('closeFs decides what closed gives; without it the file system is closed', async () => {
-    const path = mkdtempSync(join(tmpdir(), 'hotlayer-fuse-'));
-    const memory = `import { createFs as make } from '${memoryFsModule}';`;
-    const mount = async (code: string) => {
-      const module = `data:text/javascript,${encodeURIComponent(memory + code)}`;
-      const mounted = await rawTransport.mount({ mountpoint: path, module, args: { nodes: [] } });
-      await mounted.unmount();
-      return mounted.closed;
-    };
-    try {
-      assert.equal(await mount('export const createFs = make; export async function closeFs(fs) { return 42; }'), 42);
-      const closing = `export function createFs(a) { const fs = make(a); fs.close = () => { throw new Error('closed was called'); }; return fs; }`;
-      await assert.rejects(mount(closing), /closed was called/);
-    } finally {
-      rmdirSync(path);
-    }
-  });
-
   test('a serving thread that dies takes its mount with it, and says so', async () => {
     const path = mkdtempSync(join(tmpdir(), 'hotlayer-fuse-'));
     const code = `import { createFs as make } from '${memoryFsModule}';
@@ -226,32 +255,6 @@ function tests(): void {
     } finally {
       rmdirSync(path);
     }
-  });
-
-  test('several mounts of one process do not disturb each other', () =>
-    withMount(rawTransport, { nodes: [{ path: 'f', type: 'reg', content: { text: 'one' } }] }, async (one) => {
-      await withMount(rawTransport, { nodes: [{ path: 'f', type: 'reg', content: { text: 'two' } }] }, (two) => {
-        assert.equal(readFileSync(join(one.path, 'f'), 'utf8') + readFileSync(join(two.path, 'f'), 'utf8'), 'onetwo');
-      });
-      assert.equal(command('cat', [join(one.path, 'f')]).stdout, 'one');
-      assert.equal((await one.end()).log.filter((entry) => entry.op === 'read').length, 1, 'the page cache is shared');
-    }));
-
-  test('without onFault the first defect is a process warning', async () => {
-    const warned = new Promise<Error>((resolve) => process.once('warning', resolve));
-    await withMount(
-      rawTransport,
-      { nodes: [{ path: 'bad', type: 'reg', broken: 'throws', content: { text: 'x' } }] },
-      ({ path }) => {
-        assert.equal(
-          errnoFrom(() => readFileSync(join(path, 'bad'))),
-          'EIO',
-        );
-      },
-    );
-    const warning = (await within(5_000, 'warning', warned)) as Error & { code?: string };
-    assert.equal(warning.code, 'HL_WARN_FS_FAULT');
-    assert.match(warning.message, /READ failed .* told to break/);
   });
 
   test('without rights to mount or to open /dev/fuse: HL_ERR_MACHINE and what to do', { skip: !isRealRoot() }, () => {
@@ -302,7 +305,10 @@ function tests(): void {
 
 const reason = enterNamespace(import.meta.url, 'mount');
 if (reason !== undefined) test('mounts begin and end', { skip: reason }, () => {});
-else tests();
+else {
+  for (const transport of [rawTransport, nativeTransport]) commonTests(transport);
+  tests();
+}
 
 test('each refusal has its mend', () => {
   const noMount = Object.assign(new Error('spawn mount ENOENT'), { code: 'ENOENT' });
