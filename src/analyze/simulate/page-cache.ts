@@ -49,8 +49,15 @@ export class PageCache {
   /** Pages of a window. */
   private readonly window: number;
 
-  /** @param readahead bytes of a window; 0: only what is asked for is read */
-  constructor(readahead: Bytes) {
+  /**
+   * @param readahead bytes of a window; 0: only what is asked for is read
+   * @param answers whether the file system answers a read that goes beyond what is asked for; one that it refuses brings
+   *   nothing, and what is asked for is read by itself. Absent: it answers all
+   */
+  constructor(
+    readahead: Bytes,
+    private readonly answers: (file: number, from: Bytes, to: Bytes) => boolean = () => true,
+  ) {
     this.window = Math.floor(readahead / PAGE);
   }
 
@@ -107,10 +114,14 @@ export class PageCache {
       return;
     }
     const start = Math.max(0, page - (window >> 1));
+    const end = Math.min(windows.count[file]!, Math.max(last, start + window));
+    if (!this.answers(file, start * PAGE, end * PAGE)) {
+      this.take(file, page, last, -1, spans);
+      return;
+    }
     windows.start[file] = start;
     windows.size[file] = window;
     windows.mark[file] = window >> 2;
-    const end = Math.min(windows.count[file]!, Math.max(last, start + window));
     this.take(file, start, end, end - (window >> 2), spans);
   }
 
@@ -135,7 +146,8 @@ export class PageCache {
     windows.start[file] = start;
     windows.size[file] = size;
     windows.mark[file] = size;
-    this.take(file, start, Math.min(count, start + size), start, spans);
+    const end = Math.min(count, start + size);
+    if (start < end && this.answers(file, start * PAGE, end * PAGE)) this.take(file, start, end, start, spans);
   }
 
   private grown(size: number): number {

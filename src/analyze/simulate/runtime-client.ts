@@ -29,6 +29,8 @@ export interface RuntimeModel {
   readonly lastPiece: Bytes;
   /** Unasked-for bytes between two chunks that are waited for, and are fetched with them. */
   readonly gap: Bytes;
+  /** Largest read that the kernel makes of a file, also around a page of a mapped one. */
+  readonly readahead: Bytes;
   /** Until the first request. */
   readonly begin: Nanos;
   /** From the last TOC to the workload's first instruction. */
@@ -57,6 +59,7 @@ export const HOTLAYER_RUN: RuntimeModel = {
   firstPiece: 256 * KIB,
   lastPiece: 4 * MIB,
   gap: 64 * KIB,
+  readahead: 128 * KIB,
   begin: 115e6,
   run: 190e6,
   perRequest: 1.5e6,
@@ -95,10 +98,11 @@ export class RuntimeClient {
   onDemand = 0;
   readonly side: NetworkSide;
   private readonly pool: Pool = { idle: 0 };
-  /** What a start is known to need is fetched to the page, and the kernel is told not to read around it. */
-  private readonly pages = new PageCache(0);
+  private readonly pages: PageCache;
   private readonly tables: readonly StartTable[];
   private readonly states = new Map<number, Uint8Array>();
+  /** By file: 1 for chunks that the start is known to need. */
+  private readonly hot = new Map<number, Uint8Array>();
   private readonly waiting = new Map<string, (() => void)[]>();
   private urgent: ChunkName[] = [];
   private ahead: Request[] = [];
@@ -117,6 +121,7 @@ export class RuntimeClient {
   ) {
     this.side = new NetworkSide(engine, { name: '', rtt, bytesPerSecond }, { ...model, cores: 1 }, undefined, PART);
     this.tables = startTables(layout);
+    this.pages = new PageCache(model.readahead, (file, from, to) => this.answers(file, from, to));
     this.piece = model.firstPiece;
   }
 
@@ -150,13 +155,11 @@ export class RuntimeClient {
   readonly serve: Serve = (file, offset, length, done) => {
     const layout = this.layout.files[file];
     if (!layout) return 0;
-    const { waited } = this.pages.read(file, layout.size, offset, length);
-    const states = this.statesOf(file);
+    const { waited, ahead } = this.pages.read(file, layout.size, offset, length);
+    for (const [from, to] of ahead) for (const chunk of this.missing(file, from, to)) this.wait(file, chunk, () => {});
     const missing: number[] = [];
-    for (const [from, to] of waited) {
-      for (let i = chunkAt(layout, from); i < layout.at.length && layout.at[i]! < to; i++)
-        if (states[i] !== HERE && missing.at(-1) !== i) missing.push(i);
-    }
+    for (const [from, to] of waited)
+      for (const chunk of this.missing(file, from, to)) if (missing.at(-1) !== chunk) missing.push(chunk);
     const cost = this.model.perRead * waited.length;
     if (missing.length === 0) return cost;
     this.misses += missing.length;
@@ -165,6 +168,22 @@ export class RuntimeClient {
     this.pump();
     return undefined;
   };
+
+  /** Chunks under [from, to) that are not there. */
+  private missing(file: number, from: Bytes, to: Bytes): number[] {
+    const layout = this.layout.files[file]!;
+    const states = this.statesOf(file);
+    const out: number[] = [];
+    for (let i = chunkAt(layout, from); i < layout.at.length && layout.at[i]! < to; i++)
+      if (states[i] !== HERE) out.push(i);
+    return out;
+  }
+
+  /** A read around what somebody asks for is refused when it would fetch what no start needs, or wait for several things. */
+  private answers(file: number, from: Bytes, to: Bytes): boolean {
+    const missing = this.missing(file, from, to);
+    return missing.length === 0 || (missing.length === 1 && this.hot.get(file)?.[missing[0]!] === 1);
+  }
 
   private wait(file: number, chunk: number, done: () => void): void {
     const key = `${file} ${chunk}`;
@@ -178,12 +197,23 @@ export class RuntimeClient {
   }
 
   private requestsOf(groups: readonly StartGroup[]): Request[] {
-    return groups.map(({ layer, pieces }) => ({
+    const requests = groups.map(({ layer, pieces }) => ({
       layer,
       bytes: pieces.reduce((sum, [, length]) => sum + length, 0),
       ranges: pieces.length,
       chunks: pieces.flatMap(([at, length]) => namesIn(this.tables[layer]!, at, at + length)),
     }));
+    for (const { chunks } of requests) {
+      for (const [file, chunk] of chunks) {
+        let hot = this.hot.get(file);
+        if (!hot) {
+          hot = new Uint8Array(this.layout.files[file]!.at.length);
+          this.hot.set(file, hot);
+        }
+        hot[chunk] = 1;
+      }
+    }
+    return requests;
   }
 
   private pump(): void {

@@ -7,6 +7,7 @@ import { HOTLAYER_RUN, type RuntimeModel } from '../../../src/analyze/simulate/r
 import { scheduleOf } from '../../../src/analyze/simulate/schedule.js';
 import { runtimeStart } from '../../../src/analyze/simulate/simulate.js';
 import { groupsFor, startTables, wishesOf } from '../../../src/analyze/simulate/start-requests.js';
+import { KIB } from '../../../src/units.js';
 import { layout, type Row, replay } from './runs.js';
 
 const MS = 1e6;
@@ -16,8 +17,8 @@ const rate = (bytesPerSecond: number): Network => ({ name: 'rate', bytesPerSecon
 
 /** The runtime with every time at nothing but those given. */
 function runtime(times: Partial<RuntimeModel> = {}): RuntimeModel {
-  const { name, connections, ahead, warm, lookahead, firstPiece, lastPiece, gap } = HOTLAYER_RUN;
-  const rules = { name, connections, ahead, warm, lookahead, firstPiece, lastPiece, gap };
+  const { name, connections, ahead, warm, lookahead, firstPiece, lastPiece, gap, readahead } = HOTLAYER_RUN;
+  const rules = { name, connections, ahead, warm, lookahead, firstPiece, lastPiece, gap, readahead };
   const free = { begin: 0, run: 0, perRequest: 0, receivePerByte: 0, inflatePerByte: 0, perChunk: 0, perTocEntry: 0 };
   return { ...rules, ...free, perRead: 0, perAccess: 0, recorded: 0, slowdown: 1, ...times };
 }
@@ -104,4 +105,25 @@ test('chunks that are near each other and waited for at the same time are one re
   const one = runtimeStart(schedule, image, rate(1e5), runtime({ connections: 1, ahead: 1, warm: 0 }));
   assert.deepEqual([one.misses, one.onDemand], [2, 1]);
   assert.equal(one.requests, 3 + 1 + 1);
+});
+
+test('the kernel reads around a page only where nothing is fetched for it that no start needs', () => {
+  // One file of four chunks of a window each, as the recorded run read pages of it: 1 of the first, 1 of the third.
+  const [chunk, page] = [128 * KIB, 4096];
+  const file = { layer: 0, size: 4 * chunk, at: [0, 1, 2, 3].map((i) => i * chunk), end: 4000 };
+  const image: Layout = {
+    layers: [{ ...layout([1]).layers[0]!, size: 4100, tocOffset: 4000 }],
+    files: [{ ...file, offset: [0, 1000, 2000, 3000] }],
+    start: [{ layer: 0, pieces: [[2000, 1000]] }],
+  };
+  const at = (...offsets: number[]) =>
+    scheduleOf(replay(...offsets.map((offset, i): Row => [i * MS, 0, 'read', 0, offset, page, 0])), 9 * MS);
+  const start = (...offsets: number[]) => runtimeStart(at(...offsets), image, delay, runtime());
+  // Around the middle of a foreseen chunk: all of it is there, and so is the window.
+  assert.deepEqual([start(2 * chunk + chunk / 2).misses, start(2 * chunk + chunk / 2).onDemand], [0, 0]);
+  // At its beginning, half of the window lies in a chunk that nobody needs: only the page is read.
+  assert.deepEqual([start(2 * chunk).misses, start(2 * chunk).requests], [0, 3 + 1]);
+  // A page that nobody foresaw brings its own chunk and not the one before.
+  assert.deepEqual([start(page).misses, start(page).onDemand, start(chunk).onDemand], [1, 1, 1]);
+  assert.equal(start(page).requests, 3 + 1 + 1);
 });
