@@ -47,7 +47,7 @@ export function pathToBytes(path: string): Buffer {
 
 /** Whether the name's bytes are valid UTF-8, so that it can be written in a TOC without loss. */
 export function isUtf8Path(path: string): boolean {
-  return isUtf8(pathToBytes(path));
+  return !ESCAPED.test(path) || isUtf8(pathToBytes(path));
 }
 
 /** Safe for a terminal and for messages: control characters and bytes that are not UTF-8 as \xNN or \u{…}. */

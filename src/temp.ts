@@ -2,7 +2,7 @@
 // its own, reads from a pipe that only this process holds. When the pipe closes, it removes what it was told of.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, rmSync, statfsSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, rmSync, statfsSync, unlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import { HotlayerError } from './errors.js';
@@ -38,6 +38,22 @@ export function requireSpace(directory: string, bytes: Bytes, what: string): voi
     `${what} need at least ${formatBytes(bytes)} in ${dirname(directory)}; there are ${formatBytes(bavail * bsize)} free`,
     { hint: 'free some space there, or choose a place with more room with --tmpdir', context: { file: directory } },
   );
+}
+
+/**
+ * A new file without a name, to be read and written: nothing of it is left behind, however the process ends.
+ * @throws what the system says, not as HotlayerError
+ */
+export function openNameless(directory: string, label: string): number {
+  const path = join(directory, `.${label}-${process.pid}-${randomBytes(6).toString('hex')}`);
+  const fd = openSync(path, 'wx+', 0o600);
+  try {
+    unlinkSync(path);
+  } catch (error) {
+    closeSync(fd);
+    throw error;
+  }
+  return fd;
 }
 
 export interface TempDir extends Disposable {

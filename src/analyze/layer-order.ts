@@ -2,6 +2,7 @@
 // before the link, a whiteout before what replaces the file. The rule is estargz's moveRec (build.go), made tolerant
 // of parents without an entry; the whiteouts are ours.
 import { cleanPath, showPath } from '../paths.js';
+import { PathIndex } from '../stargz/path-index.js';
 import type { TarEntry } from '../stargz/tar-entry.js';
 import type { PlannedEntry } from './types.js';
 
@@ -13,19 +14,21 @@ export type PlanEntry = Pick<TarEntry, 'path' | 'type' | 'linkName' | 'size'>;
  * A hardlink to itself does not: GNU tar writes one for a file that it was given twice.
  */
 export class LayerIndex {
-  readonly #byPath: ReadonlyMap<string, PlanEntry>;
+  readonly #byPath: PathIndex<PlanEntry>;
 
-  constructor(entries: Iterable<PlanEntry>) {
-    const byPath = new Map<string, PlanEntry>();
-    for (const entry of entries) {
-      const isSelfLink = entry.type === 'hardlink' && targetOf(entry) === entry.path;
-      if (!(isSelfLink && byPath.has(entry.path))) byPath.set(entry.path, entry);
-    }
+  constructor(entries: readonly PlanEntry[]) {
+    const byPath = new PathIndex(entries);
+    entries.forEach((entry, i) => {
+      const { path } = entry;
+      const isSelfLink = entry.type === 'hardlink' && targetOf(entry) === path;
+      if (!(isSelfLink && byPath.has(path))) byPath.set(path, i);
+    });
     this.#byPath = byPath;
   }
 
   get(path: string): PlanEntry | undefined {
-    return this.#byPath.get(path);
+    const position = this.#byPath.get(path);
+    return position === undefined ? undefined : this.#byPath.entries[position];
   }
 
   has(path: string): boolean {

@@ -29,7 +29,7 @@ export interface PlanLayer {
   readonly digest: string;
   readonly diffId: string;
   /** In the order of the tar. */
-  readonly entries: Iterable<PlanEntry>;
+  readonly entries: readonly PlanEntry[];
 }
 
 export interface PlanInput {
@@ -80,7 +80,7 @@ export interface PlanOptions {
 
 /** The plan for an image whose layers have been read. */
 export function planImage(spooled: SpooledImage, options: PlanOptions = {}): Plan {
-  const { image, layers, tree } = spooled;
+  const { image, layers } = spooled;
   const { workloads, minimizeWorst, networks, maxPrefetch, sizes: _, ...rest } = options;
   const { profile = workloads && poolWorkloads(workloads) } = options;
   const several = workloads && workloads.length > 1 ? workloads : undefined;
@@ -99,7 +99,10 @@ export function planImage(spooled: SpooledImage, options: PlanOptions = {}): Pla
       diffId: layer.diffId,
       entries: scan.entries,
     })),
-    tree,
+    // Made when it is first looked at, and a plan without wishes never does.
+    get tree() {
+      return spooled.tree;
+    },
     ...rest,
     ranking,
     profile,
@@ -112,7 +115,8 @@ export function planImage(spooled: SpooledImage, options: PlanOptions = {}): Pla
 /** Pure: the same input gives the same plan, byte for byte. */
 export function planLayers(input: PlanInput): Plan {
   const { layers, policy = touchedFiles() } = input;
-  const indexes = layers.map((layer) => new LayerIndex(layer.entries));
+  // Of a layer of which nothing is asked for nothing has to be known.
+  const indexes = input.ranking.length === 0 ? [] : layers.map((layer) => new LayerIndex(layer.entries));
   const orders = indexes.map((index) => new HotOrder(index));
   const missed: Missed[] = [];
 
@@ -168,7 +172,7 @@ export function planLayers(input: PlanInput): Plan {
     complete: input.profile?.complete ?? true,
     chunkSize,
     layers: layers.map(({ digest, diffId }, index): LayerPlan => {
-      const hot = orders[index]!.entries();
+      const hot = orders[index]?.entries() ?? [];
       return {
         index,
         digest,

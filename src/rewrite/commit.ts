@@ -61,6 +61,7 @@ export async function commitLayer(
           landmark: 'no-prefetch',
           codec: await openCodec(DEFAULT_CODEC),
           name: 'the new layer',
+          tempDir: temp.path,
           ...(signal && { signal }),
         },
         (chunk) => blob.write(chunk),

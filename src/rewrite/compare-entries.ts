@@ -1,7 +1,7 @@
 // The entries of a layer before and after, matched by name, header bytes against header bytes and content against
 // content. What may differ (sparse files made whole, links made copies) is checked for meaning the same, and listed.
 import { showPath } from '../paths.js';
-import type { TarEntry } from '../stargz/tar-entry.js';
+import { copyEntry, type TarEntry } from '../stargz/tar-entry.js';
 import { hashContent, hashRange, readBytes } from './content.js';
 import { fieldDifferences } from './fields.js';
 import type { CheckId, Findings } from './findings.js';
@@ -129,7 +129,7 @@ function comparePair(input: CompareInput, i: number, a: TarEntry, b: TarEntry, f
 function compareCopy(input: CompareInput, source: LinkSource, a: TarEntry, b: TarEntry, findings: Findings): void {
   const { layer, after } = input;
   const target = source.entry;
-  const expected = { ...target, name: a.name, path: a.path };
+  const expected = copyEntry(target, { name: a.name, path: a.path });
   const differences = fieldDifferences(expected, b);
   for (const { field, expected: want, found } of differences) {
     findings.fail('files', {

@@ -3,7 +3,7 @@
 // layer keeps the order it has, and nothing of it is prefetched.
 import { mergeLayers } from '../rootfs/merge.js';
 import type { Tree } from '../rootfs/tree.js';
-import type { TarEntry } from '../stargz/tar-entry.js';
+import { copyEntry, type TarEntry } from '../stargz/tar-entry.js';
 import { aliasesOf, writesThroughSymlinks } from './aliases.js';
 import type { ResolvedLinks } from './links.js';
 import { type LayerOrder, orderEntries, tangledPaths } from './order.js';
@@ -25,10 +25,19 @@ export function orderLayer(
 ): CheckedOrder {
   const entries = layers[index]!;
   // As they will be written: what is decided for the copies must be what would be decided for the optimized layer.
-  const written = entries.map((entry, i) => {
-    const source = links.copies.get(i)?.entry;
-    return source ? { ...source, index: entry.index, name: entry.name, path: entry.path } : entry;
-  });
+  const original = new Map<TarEntry, TarEntry>();
+  const copied = (entry: TarEntry, source: TarEntry) => {
+    const copy = copyEntry(source, { index: entry.index, name: entry.name, path: entry.path });
+    original.set(copy, entry);
+    return copy;
+  };
+  const written =
+    links.copies.size === 0
+      ? entries
+      : entries.map((entry, i) => {
+          const source = links.copies.get(i)?.entry;
+          return source ? copied(entry, source) : entry;
+        });
   const lower = layers.slice(0, index);
   const all = [...lower, written];
   const odd = planned.length > 0 && (writesThroughSymlinks(all, index) || tangledPaths(written).size > 0);
@@ -36,8 +45,8 @@ export function orderLayer(
   const kept =
     odd && order.hot.length > 0 && !sameTree(mergeLayers(all), mergeLayers([...lower, [...order.hot, ...order.rest]]));
   if (kept) return { hot: [], rest: entries, missed: order.missed, kept };
-  const original = new Map(written.map((entry, i) => [entry, entries[i]!]));
-  const back = (entry: TarEntry) => original.get(entry)!;
+  if (original.size === 0) return { ...order, kept };
+  const back = (entry: TarEntry) => original.get(entry) ?? entry;
   return { hot: order.hot.map(back), rest: order.rest.map(back), missed: order.missed, kept };
 }
 

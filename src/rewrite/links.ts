@@ -29,8 +29,8 @@ export interface ResolvedLinks {
 export function resolveLinks(layers: readonly (readonly TarEntry[])[], index: number): ResolvedLinks {
   const entries = layers[index]!;
   const targets = linkTargets(entries);
-  const effective = effectivePositions(entries);
   const copies = new Map<number, LinkSource>();
+  let effective: ReturnType<typeof effectivePositions> | undefined;
   let upTo: Tree | undefined;
   let below: Tree | undefined;
   entries.forEach((entry, i) => {
@@ -52,6 +52,7 @@ export function resolveLinks(layers: readonly (readonly TarEntry[])[], index: nu
     }
     if (!source) throw unusable(entry, 'is in no layer up to its own');
     // A link before its target: the TOC can say that, nothing has to be copied.
+    effective ??= effectivePositions(entries);
     const own = source.layer === index ? (effective.get(cleanPath(entry.linkName)) ?? -1) : -1;
     if (own > i && entries[own] === source.entry) targets[i] = own;
     else copies.set(i, source);
@@ -94,6 +95,7 @@ function earlier(entries: readonly TarEntry[], from: number, layer: number): Lin
 }
 
 /** The layer's entries that are its files: without landmarks and TOC of an earlier conversion. */
-export function withoutReserved(entries: readonly TarEntry[]): TarEntry[] {
+export function withoutReserved(entries: readonly TarEntry[]): readonly TarEntry[] {
+  if (!entries.some((entry) => isReserved(entry.path))) return entries;
   return entries.filter((entry) => !isReserved(entry.path));
 }

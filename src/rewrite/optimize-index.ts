@@ -117,6 +117,7 @@ async function onePlatform(
   const planned = await steps.plan(spooled);
   const platform = formatPlatform(image.platform);
   if (!sink) return { platform, ...planned };
+  spooled.dropTree();
   const result = await writeOptimized(image, sink, planned.plan, { ...options, spooled: spooled.layers, made });
   return { platform, ...planned, result };
 }

@@ -145,6 +145,7 @@ class Optimizer {
   private readonly signal: AbortSignal;
   private failure: unknown;
   private pool: CompressionPool | undefined;
+  private tempDir: string | undefined;
   /** Uncompressed bytes written, by layer. */
   private readonly done: number[];
   constructor(
@@ -166,6 +167,7 @@ class Optimizer {
     // Only to see that its bytes are the known ones.
     await openCodec(options.codec, options.hotLevel ?? LEVELS[codec.name].hot);
     const temp = makeTempDir(options.tempParent);
+    this.tempDir = temp.path;
     if (!options.spooled) requireSpoolSpace(source.layers, temp.path);
     const writes: Promise<OptimizedLayerResult>[] = [];
     if (source.layers.reduce((sum, layer) => sum + layer.descriptor.size, 0) > WORTH_THREADS) {
@@ -335,6 +337,7 @@ class Optimizer {
           chunks: chunkBoundaries(plan, entries, links),
           replace,
           keepToc: this.plan.start !== undefined,
+          tempDir: this.tempDir,
           name: `layer ${layer.index} (${layer.descriptor.digest})`,
           signal: this.signal,
           onProgress: (bytes) => this.progress('write', layer.index, Math.min(bytes, spooled.size), spooled.size),

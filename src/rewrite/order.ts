@@ -4,6 +4,7 @@
 // which had children, a whiteout beside the name it hides.
 import { HotlayerError } from '../errors.js';
 import { cleanPath, showPath } from '../paths.js';
+import { PathIndex } from '../stargz/path-index.js';
 import type { TarEntry } from '../stargz/tar-entry.js';
 
 export interface LayerOrder {
@@ -37,25 +38,40 @@ export function ancestors(path: string): string[] {
   return out;
 }
 
-/** Positions in `entries` by cleaned path, ascending. */
-export function indexByPath(entries: readonly TarEntry[]): ReadonlyMap<string, readonly number[]> {
-  const byPath = new Map<string, number[]>();
+/** Finds all positions in `entries` of a cleaned path, ascending; undefined when there is none. */
+function positionsByPath(entries: readonly TarEntry[]): (path: string) => readonly number[] | undefined {
+  const last = new PathIndex(entries);
+  /** By position, of those that have one of the same name before them: which. */
+  const before = new Map<number, number>();
   entries.forEach((entry, i) => {
-    const list = byPath.get(entry.path);
-    if (list) list.push(i);
-    else byPath.set(entry.path, [i]);
+    const other = last.set(entry.path, i);
+    if (other >= 0) before.set(i, other);
   });
-  return byPath;
+  /** Of paths that several entries have: they may be many, and be asked for as often. */
+  const known = new Map<string, number[]>();
+  return (path) => {
+    const end = last.get(path);
+    if (end === undefined) return undefined;
+    if (!before.has(end)) return [end];
+    let found = known.get(path);
+    if (!found) {
+      found = [];
+      for (let i: number | undefined = end; i !== undefined; i = before.get(i)) found.push(i);
+      known.set(path, found.reverse());
+    }
+    return found;
+  };
 }
 
 /**
  * The entry that counts for each path, by position: the last of its name. A hardlink to itself (GNU tar writes one
  * for a file that it was given twice) says nothing new, so the entry before it keeps its place.
  */
-export function effectivePositions(entries: readonly TarEntry[]): Map<string, number> {
-  const last = new Map<string, number>();
+export function effectivePositions(entries: readonly TarEntry[]): Pick<PathIndex<TarEntry>, 'get' | 'has'> {
+  const last = new PathIndex(entries);
   entries.forEach((entry, i) => {
-    if (!(isSelfLink(entry) && last.has(entry.path))) last.set(entry.path, i);
+    const { path } = entry;
+    if (!(isSelfLink(entry) && last.has(path))) last.set(path, i);
   });
   return last;
 }
@@ -70,8 +86,9 @@ function isSelfLink(entry: TarEntry): boolean {
  * the last entry of a name wins, could not say which one was meant.
  */
 export function linkTargets(entries: readonly TarEntry[]): Int32Array {
-  const effective = effectivePositions(entries);
   const targets = new Int32Array(entries.length).fill(-1);
+  if (!entries.some((entry) => entry.type === 'hardlink')) return targets;
+  const effective = effectivePositions(entries);
   entries.forEach((entry, i) => {
     if (entry.type !== 'hardlink') return;
     const target = effective.get(cleanPath(entry.linkName));
@@ -92,11 +109,12 @@ export function orderEntries(
   targets: Int32Array = linkTargets(entries),
   aliases: Aliases = NO_ALIASES,
 ): LayerOrder {
-  const byPath = indexByPath(entries);
+  if (planned.length === 0) return { hot: [], rest: entries, missed: [] };
+  const positionsOf = positionsByPath(entries);
   const missed: string[] = [];
   const wanted: number[] = [];
   for (const path of new Set(planned.map(cleanPath))) {
-    const at = byPath.get(path);
+    const at = positionsOf(path);
     if (at) wanted.push(...at);
     else missed.push(path);
   }
@@ -112,13 +130,13 @@ export function orderEntries(
     };
     for (const parent of ancestors(entry.path)) {
       // What was made after its directory had been emptied is made after that again.
-      add(lastBelow(byPath.get(parent === '' ? OPAQUE : `${parent}/${OPAQUE}`) ?? [], i));
-      const at = byPath.get(parent);
+      add(lastBelow(positionsOf(parent === '' ? OPAQUE : `${parent}/${OPAQUE}`) ?? [], i));
+      const at = positionsOf(parent);
       if (!at) continue;
       // A directory may also come after its children (cpio -depth); then it is moved before them.
       add(tangled.has(at.at(-1)!) ? lastBelow(at, i) : at.at(-1));
     }
-    add(lastBelow(byPath.get(entry.path)!, i));
+    add(lastBelow(positionsOf(entry.path)!, i));
     for (const j of tangled.get(i) ?? []) add(j);
     add(targets[i]);
     return out;
@@ -187,23 +205,36 @@ function tangles(
     return (real === undefined ? [path] : [path, real]).map((place) => hiddenBy(place) ?? place);
   };
   const inner = new Set<string>();
-  const named = new Map<string, string>();
   const knots = new Set<string>();
+  /** Places where an entry lies under another name than the place's. */
+  const foreign = new Set<string>();
   entries.forEach((entry, i) => {
+    const { path } = entry;
     for (const place of places(i)) {
+      if (place !== path) foreign.add(place);
       // From the deepest up, stopping where a sibling has been: linear in the number of directories.
       for (let end = place.lastIndexOf('/'); end > 0; end = place.lastIndexOf('/', end - 1)) {
         const parent = place.slice(0, end);
         if (inner.has(parent)) break;
         inner.add(parent);
       }
-      const other = named.get(place);
-      if (other === undefined) named.set(place, entry.path);
-      else if (other !== entry.path) knots.add(place);
     }
   });
+  // Two entries of different names in one place: at least one of them is a foreigner there.
+  const named = new Map<string, string>();
+  if (foreign.size > 0) {
+    entries.forEach((entry, i) => {
+      const { path } = entry;
+      for (const place of places(i)) {
+        if (!foreign.has(place)) continue;
+        const other = named.get(place);
+        if (other === undefined) named.set(place, path);
+        else if (other !== path) knots.add(place);
+      }
+    });
+  }
   entries.forEach((entry, i) => {
-    for (const place of places(i)) if (entry.type !== 'dir' && inner.has(place)) knots.add(place);
+    if (entry.type !== 'dir') for (const place of places(i)) if (inner.has(place)) knots.add(place);
   });
   const previous = new Map<number, number[]>();
   if (knots.size === 0) return previous;

@@ -4,7 +4,7 @@
 // Whiteouts hide lower layers only, wherever they stand in their tar.
 import { cleanPath } from '../paths.js';
 import type { TarEntry } from '../stargz/tar-entry.js';
-import { type MergeProblem, type MergeWarning, Tree, TreeNode } from './tree.js';
+import { DirectoryNode, type MergeProblem, type MergeWarning, Tree, TreeNode } from './tree.js';
 
 const WHITEOUT = '.wh.';
 const OPAQUE = '.wh..wh..opq';
@@ -33,7 +33,7 @@ const MAX_STEPS = 2 * MAX_DEPTH;
  * Nothing throws: what cannot be is left out and listed in `Tree.warnings`.
  */
 export function mergeLayers(layers: readonly (readonly TarEntry[])[]): Tree {
-  const root = new TreeNode('dir', 0, undefined, undefined, '');
+  const root = new DirectoryNode(0, undefined, undefined, '');
   const warnings: MergeWarning[] = [];
   for (const [layer, entries] of layers.entries()) new LayerMerge(root, layer, warnings).apply(entries);
   return new Tree(root, layers.length, warnings);
@@ -66,36 +66,43 @@ class LayerMerge {
   }
 
   private applyEntry(entry: TarEntry): void {
-    if (entry.path === '') {
+    const { path } = entry;
+    if (path === '') {
       this.applyRoot(entry);
       return;
     }
-    const at = entry.path.lastIndexOf('/');
-    const name = entry.path.slice(at + 1);
+    const at = path.lastIndexOf('/');
+    const name = entry.base ?? path.slice(at + 1);
     if (at < 0 && LAYER_BOOKKEEPING.has(name)) return;
     if (!validName(name) || (entry.type === 'symlink' && !validTarget(entry.linkName))) {
       this.warn('name-invalid', entry);
       return;
     }
-    const dir = this.parent(at < 0 ? '' : entry.path.slice(0, at), entry);
+    const dir = this.parent(at < 0 ? '' : path.slice(0, at), entry);
     if (!dir) return;
     if (name.startsWith(WHITEOUT)) {
       this.whiteout(dir, name, entry);
       return;
     }
-    for (let node: TreeNode | undefined = dir; node; node = node.parent) node.touched = this.layer;
+    for (let node: TreeNode | undefined = dir; node; node = node.parent) this.touch(node);
     const existing = dir.children!.get(name);
     if (entry.type === 'hardlink') {
       this.hardlink(dir, name, entry);
     } else if (entry.type === 'dir' && existing?.type === 'dir') {
       existing.entry = entry;
       existing.layer = this.layer;
-      existing.touched = this.layer;
-    } else {
-      const node = new TreeNode(entry.type, this.layer, entry, dir, name);
-      node.touched = this.layer;
+      this.touch(existing);
+    } else if (entry.type === 'dir') {
+      const node = new DirectoryNode(this.layer, entry, dir, name);
+      this.touch(node);
       this.put(dir, name, node);
+    } else {
+      this.put(dir, name, new TreeNode(entry.type, this.layer, entry, dir, name));
     }
+  }
+
+  private touch(node: TreeNode): void {
+    if (node instanceof DirectoryNode) node.touched = this.layer;
   }
 
   private applyRoot(entry: TarEntry): void {
@@ -122,7 +129,7 @@ class LayerMerge {
   /** Takes away what lower layers have under one name. */
   private hideLower(dir: TreeNode, name: string, child: TreeNode): void {
     const own = (dir.links?.get(name)?.layer ?? child.layer) === this.layer;
-    if (child.type === 'dir' && (own || child.touched === this.layer)) {
+    if (child instanceof DirectoryNode && (own || child.touched === this.layer)) {
       this.dropLower(child);
       if (own) return;
       // Only files below it are this layer's: what is left of the directory itself is that they need one.
@@ -219,7 +226,7 @@ class LayerMerge {
     let dir = found.route[found.route.length - 1]!;
     for (const name of found.missing) {
       if (dir.children!.has(name)) this.warn('parent-not-directory', entry);
-      const made = new TreeNode('dir', this.layer, undefined, dir, name);
+      const made = new DirectoryNode(this.layer, undefined, dir, name);
       this.put(dir, name, made);
       dir = made;
     }

@@ -20,7 +20,10 @@ export interface SpooledImage extends Disposable {
   readonly image: Image;
   /** Lowest first, as in the manifest. */
   readonly layers: readonly SpooledLayer[];
+  /** Made when it is first asked for. */
   readonly tree: Tree;
+  /** Gives the tree's memory back until somebody asks for it again. */
+  dropTree(): void;
   /** Gives the space back; the image stays open. Idempotent. */
   close(): void;
 }
@@ -44,10 +47,17 @@ export async function spoolImage(image: Image, options: SpoolImageOptions = {}):
       layers.push(spooled);
       before += layer.descriptor.size;
     }
+    let tree: Tree | undefined;
     return {
       image,
       layers,
-      tree: mergeLayers(layers.map((layer) => layer.scan.entries)),
+      get tree() {
+        tree ??= mergeLayers(layers.map((layer) => layer.scan.entries));
+        return tree;
+      },
+      dropTree() {
+        tree = undefined;
+      },
       close,
       [Symbol.dispose]: close,
     };

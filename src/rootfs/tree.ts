@@ -34,14 +34,13 @@ export class TreeNode {
   /** Dense, 1 = the root, in the order of `Tree.walk`. */
   id: NodeId = 0;
   nlink = 0;
+  // What few nodes have is declared, not defined: there may be a million of them, and each field takes room.
   /** Directories only, in byte order of names once the tree is built. */
-  readonly children: Map<string, TreeNode> | undefined;
+  declare readonly children?: Map<string, TreeNode>;
   /** Directories only: names in it that come from hardlink entries. Absent when there are none. */
-  links: Map<string, LinkOrigin> | undefined;
+  declare links?: Map<string, LinkOrigin> | undefined;
   /** Further names when hardlinked; `parent` and `name` are the first. */
-  otherNames: { readonly parent: TreeNode; readonly name: string }[] | undefined;
-  /** Merge only: the last layer that put something here or below; whiteouts do not count. */
-  touched = -1;
+  declare otherNames?: { readonly parent: TreeNode; readonly name: string }[] | undefined;
 
   constructor(
     readonly type: NodeType,
@@ -52,9 +51,7 @@ export class TreeNode {
     /** The root is its own parent. */
     public parent: TreeNode | undefined,
     public name: string,
-  ) {
-    this.children = type === 'dir' ? new Map() : undefined;
-  }
+  ) {}
 
   /** 0 … 0o7777. */
   get mode(): number {
@@ -85,6 +82,17 @@ export class TreeNode {
   /** Of a symlink, as written; "" otherwise. */
   get linkTarget(): string {
     return this.type === 'symlink' ? (this.entry?.linkName ?? '') : '';
+  }
+}
+
+export class DirectoryNode extends TreeNode {
+  override readonly children: Map<string, TreeNode> = new Map();
+  override links: Map<string, LinkOrigin> | undefined = undefined;
+  /** Merge only: the last layer that put something here or below; whiteouts do not count. */
+  touched = -1;
+
+  constructor(layer: number, entry: TarEntry | undefined, parent: TreeNode | undefined, name: string) {
+    super('dir', layer, entry, parent, name);
   }
 }
 

@@ -6,11 +6,15 @@ import { readSync } from 'node:fs';
 import { HotlayerError } from '../errors.js';
 import type { Bytes } from '../units.js';
 import type { Codec } from './codec.js';
+import { withOpenEnd } from './deflate-blocks.js';
 
 /** Sources of a step that are not descriptors. */
 export const ZEROS = -1;
 /** The bytes are in the buffer already. */
 export const MADE = -2;
+
+/** A member that is too large to be compressed at once comes in several batches, each a piece of it. */
+export type Piece = 'first' | 'inner' | 'last';
 
 export interface Batch {
   /** Names the layer in messages. */
@@ -21,6 +25,11 @@ export interface Batch {
   readonly steps: Float64Array<ArrayBuffer>;
   /** Three numbers a member: where it ends in the batch, how many of its first bytes are a chunk (0: none), the level. */
   readonly members: Float64Array<ArrayBuffer>;
+  /**
+   * The batch's only member is such a piece. What comes back then can be joined to the others'; what is missing is the
+   * trailer, for which all pieces have to be known. Absent: whole members.
+   */
+  readonly piece?: Piece;
   /**
    * Seen by all threads. The first half, `size` bytes or more, is for the decompressed bytes: those that are made are
    * in their places, the rest may hold anything. The second half is for the members.
@@ -51,13 +60,33 @@ export function compressBatch(batch: Batch, codec: Pick<Codec, 'gzipBorrowed'>):
     const end = members[3 * i]!;
     const chunk = members[3 * i + 1]!;
     if (chunk > 0) digests.push(hash('sha256', bytes.subarray(start, start + chunk)));
-    const member = codec.gzipBorrowed(bytes.subarray(start, end), members[3 * i + 2]!);
+    const whole = codec.gzipBorrowed(bytes.subarray(start, end), members[3 * i + 2]!);
+    const member = batch.piece ? pieceOf(whole, batch.piece) : whole;
     if (length + member.length > blob.length) blob = enlarged(blob, length, member.length);
     length += member.copy(blob, length);
     ends[i] = length;
     start = end;
   }
   return { blob: new Uint8Array(blob.buffer, blob.byteOffset, length), ends, digests };
+}
+
+/** RFC 1952 section 2.3 without options, as codec.ts makes them; and the CRC and the length at the end. */
+const HEADER_SIZE = 10;
+const TRAILER_SIZE = 8;
+
+function pieceOf(member: Buffer, piece: Piece): Buffer {
+  const deflated = member.subarray(HEADER_SIZE, -TRAILER_SIZE);
+  if (piece === 'last') return deflated;
+  const open = withOpenEnd(deflated);
+  return piece === 'first' ? Buffer.concat([member.subarray(0, HEADER_SIZE), open]) : open;
+}
+
+/** What ends a gzip member of so many bytes with that CRC-32. */
+export function memberTrailer(crc: number, size: Bytes): Buffer {
+  const trailer = Buffer.alloc(TRAILER_SIZE);
+  trailer.writeUInt32LE(crc, 0);
+  trailer.writeUInt32LE(size % 2 ** 32, 4);
+  return trailer;
 }
 
 /** The batch's decompressed bytes, as they are now. */

@@ -2,7 +2,7 @@
 // of content. Where members end is decided here, alone and before anything is compressed; batches are a matter of
 // convenience and leave no trace in the blob.
 import { MIB } from '../units.js';
-import { type Batch, MADE, ZEROS } from './batch.js';
+import { type Batch, MADE, type Piece, ZEROS } from './batch.js';
 
 /** Decompressed bytes of a batch, unless a single member has more: some hundredths of a second of work. */
 export const BATCH_BYTES = 2 * MIB;
@@ -98,6 +98,18 @@ export class MemberLayout {
     return this.take();
   }
 
+  /**
+   * What was added since the last member ended, as one piece of a member and as a batch of its own. Nothing else may be
+   * waiting, and the pieces of a member must be asked for one after the other.
+   */
+  takePiece(piece: Piece): Batch {
+    this.cut();
+    if (piece !== 'last') this.members -= 1;
+    this.flush(piece);
+    const [batch] = this.take();
+    return batch!;
+  }
+
   private makeRoom(length: number): void {
     if (this.open.size > 0 && this.open.size + length > this.limit) this.cut();
   }
@@ -112,7 +124,7 @@ export class MemberLayout {
     this.open.size += length;
   }
 
-  private flush(): void {
+  private flush(piece?: Piece): void {
     const buffer = this.takeBuffer(this.size);
     const bytes = Buffer.from(buffer);
     let position = 0;
@@ -126,6 +138,7 @@ export class MemberLayout {
       size: this.size,
       steps: new Float64Array(this.steps),
       members: new Float64Array(this.ends),
+      ...(piece && { piece }),
       buffer,
     });
     this.steps = [];

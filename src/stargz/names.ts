@@ -3,20 +3,46 @@
 // every entry, in the order it had, and the TOC lists the last one only: both views end up with the same tree.
 import { cleanPath } from '../paths.js';
 import { isFormatEntry } from './landmark.js';
+import { PathIndex } from './path-index.js';
 import type { TarEntry } from './tar-entry.js';
 
+/** By path the entry that counts. */
+export interface EffectiveEntries {
+  get(path: string): TarEntry | undefined;
+  has(path: string): boolean;
+  /** Whether the entry at this position of the list counts. */
+  counts(position: number): boolean;
+  /** Those that count, in order. */
+  values(): Iterable<TarEntry>;
+}
+
 /**
- * Path → the entry that counts: the last of its name. Landmarks and an earlier TOC do not count. A hardlink to itself
- * (GNU tar writes one when a file is named twice) changes nothing, so it does not count, either.
+ * The last entry of each name counts; landmarks and an earlier TOC do not. A hardlink to itself (GNU tar writes one when
+ * a file is named twice) changes nothing, so it does not count, either.
  */
-export function effectiveEntries(entries: readonly TarEntry[]): Map<string, TarEntry> {
-  const byPath = new Map<string, TarEntry>();
-  for (const entry of entries) {
-    if (isFormatEntry(entry.path)) continue;
-    if (entry.type === 'hardlink' && cleanPath(entry.linkName) === entry.path && byPath.has(entry.path)) continue;
-    byPath.set(entry.path, entry);
-  }
-  return byPath;
+export function effectiveEntries(entries: readonly TarEntry[]): EffectiveEntries {
+  const index = new PathIndex(entries);
+  const counting = new Uint8Array(entries.length);
+  entries.forEach((entry, position) => {
+    const { path } = entry;
+    if (isFormatEntry(path)) return;
+    if (entry.type === 'hardlink' && cleanPath(entry.linkName) === path && index.has(path)) return;
+    const before = index.set(path, position);
+    if (before >= 0) counting[before] = 0;
+    counting[position] = 1;
+  });
+  const get = (path: string) => {
+    const position = index.get(path);
+    return position === undefined ? undefined : entries[position];
+  };
+  return {
+    get,
+    has: (path) => index.has(path),
+    counts: (position) => counting[position] === 1,
+    *values() {
+      for (let i = 0; i < entries.length; i++) if (counting[i] === 1) yield entries[i]!;
+    },
+  };
 }
 
 /**
@@ -43,7 +69,7 @@ export function danglingHardlinks(entries: readonly TarEntry[]): TarEntry[] {
 }
 
 /** The entry a hardlink stands for, chains followed; undefined: not in this tar, or a loop. */
-export function linkTarget(byPath: ReadonlyMap<string, TarEntry>, entry: TarEntry): TarEntry | undefined {
+export function linkTarget(byPath: Pick<EffectiveEntries, 'get'>, entry: TarEntry): TarEntry | undefined {
   const seen = new Set<TarEntry>();
   let at: TarEntry | undefined = entry;
   while (at?.type === 'hardlink') {

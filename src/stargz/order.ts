@@ -3,7 +3,7 @@
 // opaque marker moves along with it and that nothing is dropped.
 import { cleanPath } from '../paths.js';
 import { isFormatEntry } from './landmark.js';
-import { effectiveEntries } from './names.js';
+import { type EffectiveEntries, effectiveEntries } from './names.js';
 import type { TarEntry } from './tar-entry.js';
 
 export interface EntryOrder {
@@ -57,7 +57,7 @@ export function prioritize(
 }
 
 /** The entry's path, and for a hardlink those it leads to, until one that has been moved (or the loop closes). */
-function chainOf(byPath: ReadonlyMap<string, TarEntry>, path: string, moved: ReadonlySet<number>): string[] {
+function chainOf(byPath: EffectiveEntries, path: string, moved: ReadonlySet<number>): string[] {
   const chain = new Set<string>();
   for (let at = path; !chain.has(at); ) {
     const entry = byPath.get(at);
@@ -76,11 +76,12 @@ function* ancestors(path: string): Generator<string> {
   for (let slash = path.indexOf('/'); slash >= 0; slash = path.indexOf('/', slash + 1)) yield path.slice(0, slash);
 }
 
-function earlierOfSameName(entries: readonly TarEntry[], byPath: ReadonlyMap<string, TarEntry>): Map<string, number[]> {
+function earlierOfSameName(entries: readonly TarEntry[], byPath: EffectiveEntries): Map<string, number[]> {
   const earlier = new Map<string, number[]>();
-  for (const entry of entries) {
+  for (const [position, entry] of entries.entries()) {
+    if (byPath.counts(position)) continue;
     const last = byPath.get(entry.path);
-    if (last === undefined || last === entry || entry.index > last.index) continue;
+    if (last === undefined || entry.index > last.index) continue;
     earlier.set(entry.path, [...(earlier.get(entry.path) ?? []), entry.index]);
   }
   return earlier;

@@ -1,10 +1,9 @@
-// A nameless file that holds a layer's uncompressed tar, hashed and scanned while it is written. It is unlinked as soon
-// as it is open, so that nothing is left behind however the process ends.
-import { createHash, randomBytes } from 'node:crypto';
-import { closeSync, ftruncateSync, openSync, unlinkSync, writeSync } from 'node:fs';
-import { join } from 'node:path';
+// A nameless file that holds a layer's uncompressed tar, hashed and scanned while it is written.
+import { createHash } from 'node:crypto';
+import { closeSync, ftruncateSync, writeSync } from 'node:fs';
 import { type ErrorContext, HotlayerError } from '../errors.js';
 import type { Digest } from '../image/digest.js';
+import { openNameless } from '../temp.js';
 import { type Bytes, formatBytes, GIB, KIB, MIB } from '../units.js';
 import { type TarLimits, type TarScan, TarScanner } from './tar-scan.js';
 
@@ -84,14 +83,7 @@ export class SpoolFile {
   constructor(dir: string, where: ErrorContext, limits: SpoolLimits) {
     this.#dir = dir;
     this.digester = new TarDigester(where, limits);
-    const path = join(dir, `.layer-${process.pid}-${randomBytes(6).toString('hex')}`);
-    this.fd = this.#guarded(() => openSync(path, 'wx+', 0o600));
-    try {
-      this.#guarded(() => unlinkSync(path));
-    } catch (error) {
-      this.close();
-      throw error;
-    }
+    this.fd = this.#guarded(() => openNameless(dir, 'layer'));
   }
 
   /** The chunk may be reused afterwards. @throws HL_ERR_LIMIT, HL_ERR_IO */

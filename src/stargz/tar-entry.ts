@@ -34,6 +34,8 @@ export interface TarEntry {
   readonly name: string;
   /** `cleanPath(name)`: from the root, no leading or trailing slash, root = "". */
   readonly path: string;
+  /** The last part of `path`, as a string that holds on to nothing else; absent where that would be more work than a slice. */
+  readonly base?: string;
   /** Target of a symlink or hardlink as written; "" otherwise. */
   readonly linkName: string;
   /** As in the header, file type bits included if they are there. */
@@ -48,9 +50,38 @@ export interface TarEntry {
   readonly devMajor: number;
   readonly devMinor: number;
   /** Extended attributes (`SCHILY.xattr.*`, `LIBARCHIVE.xattr.*`), absent when there are none. */
-  readonly xattrs?: ReadonlyMap<string, Buffer>;
+  readonly xattrs?: ReadonlyMap<string, Buffer> | undefined;
   /** Sparse files only: their data, in order of offset. */
-  readonly sparse?: readonly SparseExtent[];
+  readonly sparse?: readonly SparseExtent[] | undefined;
+}
+
+/** The entry as an object of its own, under another name and index if they are given. */
+export function copyEntry(entry: TarEntry, change: Partial<Pick<TarEntry, 'index' | 'name' | 'path'>> = {}): TarEntry {
+  const { index, headerOffset, payloadOffset, payloadSize, end, type, name, path, linkName, mode, uid, gid } = entry;
+  const { uname, gname, size, mtime, devMajor, devMinor, xattrs, sparse } = entry;
+  return {
+    index,
+    headerOffset,
+    payloadOffset,
+    payloadSize,
+    end,
+    type,
+    name,
+    path,
+    linkName,
+    mode,
+    uid,
+    gid,
+    uname,
+    gname,
+    size,
+    mtime,
+    devMajor,
+    devMinor,
+    ...(xattrs && { xattrs }),
+    ...(sparse && { sparse }),
+    ...change,
+  };
 }
 
 /** Headers that belong to no entry. */
@@ -67,7 +98,7 @@ export interface GlobalHeader {
 }
 
 export interface TarScan {
-  readonly entries: TarEntry[];
+  readonly entries: readonly TarEntry[];
   readonly globals: GlobalHeader[];
   /** First byte of the zero blocks that end the archive; `size` when there are none. */
   readonly end: number;

@@ -12,6 +12,7 @@
 // - One zero block ends the archive as two do; so does the end of the file after an entry.
 import { type ErrorContext, HotlayerError } from '../errors.js';
 import { showPath } from '../paths.js';
+import { EntryTable } from './entry-table.js';
 import {
   type GlobalHeader,
   MAX_ENTRIES,
@@ -52,7 +53,7 @@ export class TarMachine {
   readonly #where: ErrorContext;
   readonly #maxEntries: number;
   readonly #maxMetadata: number;
-  readonly #entries: Draft[] = [];
+  readonly #table = new EntryTable();
   readonly #globals: GlobalHeader[] = [];
   readonly #warnings: string[] = [];
   #muted = 0;
@@ -114,7 +115,7 @@ export class TarMachine {
       this.#warn(`${this.#trailing} bytes that are not zero follow the end of the archive; ignored`);
     if (this.#muted > 0) this.#warnings.push(`${this.#muted} more warnings about this tar are not shown`);
     return {
-      entries: this.#entries,
+      entries: this.#table.finish(),
       globals: this.#globals,
       end: this.#end,
       size,
@@ -224,7 +225,7 @@ export class TarMachine {
         headerOffset: this.at,
         end,
         records: new Map(),
-        firstEntry: this.#entries.length,
+        firstEntry: this.#table.entries.length,
       });
       this.at = end;
     } else {
@@ -238,7 +239,7 @@ export class TarMachine {
       const records = new Map<string, Buffer>();
       parsePax(Buffer.from(payload), { records, pairs: [] });
       const end = this.at + padded(payload.length);
-      this.#addGlobal({ flag: 'g', headerOffset: at, end, records, firstEntry: this.#entries.length });
+      this.#addGlobal({ flag: 'g', headerOffset: at, end, records, firstEntry: this.#table.entries.length });
       this.#extensions.addGlobal(records);
       for (const [key, value] of records) {
         if (value.length === 0 || HARMLESS.test(key)) continue;
@@ -275,7 +276,7 @@ export class TarMachine {
         `entry "${showPath(name)}" at byte ${this.at} has the unknown type "${showPath(flag)}"; taken as a regular file`,
       );
     }
-    const draft = this.#extensions.draft(header, name, this.at, this.#entries.length);
+    const draft = this.#extensions.draft(header, name, this.at, this.#table.entries.length);
     this.#draft = draft;
     this.#claimed = size;
     this.at += BLOCK;
@@ -327,7 +328,7 @@ export class TarMachine {
     const draft = this.#draft!;
     draft.payloadSize = payloadSize;
     draft.end = draft.payloadOffset + padded(payloadSize);
-    this.#entries.push(draft);
+    this.#table.add(draft);
     this.#metadata += draft.name.length + draft.linkName.length + 24 * (draft.sparse?.length ?? 0);
     if (draft.xattrs) for (const [name, value] of draft.xattrs) this.#metadata += name.length + value.length;
     this.#checkLimits();
@@ -341,7 +342,7 @@ export class TarMachine {
   }
 
   #checkLimits(): void {
-    if (this.#entries.length + this.#globals.length > this.#maxEntries) {
+    if (this.#table.entries.length + this.#globals.length > this.#maxEntries) {
       throw new TarProblem(`the tar has more than ${this.#maxEntries} entries (MAX_ENTRIES)`, 'HL_ERR_LIMIT');
     }
     if (this.#metadata > this.#maxMetadata) {
@@ -386,7 +387,7 @@ export class TarMachine {
 
   /** The tar ends where a header is expected, or before. */
   #withoutEnd(size: number, rest: Buffer): void {
-    const last = this.#entries.at(-1);
+    const last = this.#table.entries.at(-1);
     const skipped = this.#globals.at(-1);
     const missing = this.at - size;
     if (missing > 0) {
@@ -402,14 +403,14 @@ export class TarMachine {
         const kind = skipped?.end === this.at ? `header of type ${skipped.flag}` : EXTENSIONS[this.#extension];
         throw new TarProblem(`the tar ends inside a ${kind}: ${missed}`);
       }
-      last.end = size;
+      this.#table.cutAt(size);
     } else if (!allZero(rest)) {
       throw new TarProblem(
         `the tar ends inside a header: ${BLOCK - rest.length} bytes are missing, its size is ${size}`,
       );
     }
     this.#endAt(Math.min(this.at, size));
-    this.#warn(`no end-of-archive blocks: the tar ends after ${this.#entries.length} entries at byte ${size}`);
+    this.#warn(`no end-of-archive blocks: the tar ends after ${this.#table.entries.length} entries at byte ${size}`);
     this.#enter('trailer');
   }
 

@@ -2,8 +2,11 @@
 // One JSON object {"version": 1, "entries": [...]}, entries in tar order; a file of several chunks is one "reg"
 // followed by its "chunk" entries. Members are absent where they would be zero, empty or null.
 import { createHash } from 'node:crypto';
+import { closeSync, writeSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { HotlayerError } from '../errors.js';
 import type { Digest } from '../image/digest.js';
+import { openNameless } from '../temp.js';
 import { type Bytes, MIB } from '../units.js';
 import type { EntryType, TarTime } from './tar-entry.js';
 
@@ -58,7 +61,7 @@ export interface TocMeta {
   readonly mtime: TarTime;
   readonly devMajor: number;
   readonly devMinor: number;
-  readonly xattrs?: ReadonlyMap<string, Buffer>;
+  readonly xattrs?: ReadonlyMap<string, Buffer> | undefined;
 }
 
 /** A chunk as it was written. */
@@ -81,13 +84,24 @@ export class TocBuilder {
   private pending = '{"version":1,"entries":[';
   private bytes = 0;
   private first = true;
+  private readonly hash = createHash('sha256');
+  /** Has everything that was flushed, once that is too much for the memory. */
+  private fd = -1;
   private readonly userNames = new Map<number, string>();
   private readonly groupNames = new Map<number, string>();
   /** Entries added, chunks not counted. */
   entries = 0;
 
-  /** @param chunkSize the size at which files are divided where nothing else was asked for */
-  constructor(private readonly chunkSize: number) {}
+  /**
+   * @param chunkSize the size at which files are divided where nothing else was asked for
+   * @param maxInMemory bytes of JSON; what is longer is in a file
+   * @param directory where that is made; absent: the system's temporary directory
+   */
+  constructor(
+    private readonly chunkSize: number,
+    private readonly maxInMemory: Bytes,
+    private readonly directory: string = process.env.TMPDIR || tmpdir(),
+  ) {}
 
   /**
    * @param chunks of a non-empty regular file, in order; empty for all others
@@ -128,17 +142,21 @@ export class TocBuilder {
     });
   }
 
-  /**
-   * The JSON, in pieces that are not kept here (it may have hundreds of MB), and its digest. Nothing may be added
-   * afterwards. @throws HL_ERR_LIMIT when it is too large
-   */
-  finish(): { parts: readonly Buffer[]; size: Bytes; digest: Digest } {
+  /** The JSON and its digest. Nothing may be added afterwards. @throws HL_ERR_LIMIT when it is too large, HL_ERR_IO */
+  finish(): TocJson {
     this.pending += ']}\n';
     this.flush();
-    const parts = this.parts.splice(0);
-    const hash = createHash('sha256');
-    for (const part of parts) hash.update(part);
-    return { parts, size: this.bytes, digest: `sha256:${hash.digest('hex')}` };
+    return {
+      content: this.fd < 0 ? this.parts.splice(0) : this.fd,
+      size: this.bytes,
+      digest: `sha256:${this.hash.digest('hex')}`,
+    };
+  }
+
+  /** Closes the file, if there is one. Idempotent. */
+  close(): void {
+    if (this.fd >= 0) closeSync(this.fd);
+    this.fd = -1;
   }
 
   /** Absent on a last chunk that is shorter than the chunk size; explicit on every other, as chunks may have any size. */
@@ -156,6 +174,7 @@ export class TocBuilder {
     const part = Buffer.from(this.pending, 'utf8');
     this.pending = '';
     this.parts.push(part);
+    this.hash.update(part);
     this.bytes += part.length;
     if (this.bytes > MAX_TOC_JSON) {
       throw new HotlayerError(
@@ -164,7 +183,31 @@ export class TocBuilder {
         { hint: 'split the layer' },
       );
     }
+    if (this.bytes > this.maxInMemory) this.spill();
   }
+
+  private spill(): void {
+    const { directory } = this;
+    try {
+      if (this.fd < 0) this.fd = openNameless(directory, 'toc');
+      for (const part of this.parts.splice(0)) {
+        for (let done = 0; done < part.length; ) done += writeSync(this.fd, part, done);
+      }
+    } catch (cause) {
+      throw new HotlayerError(
+        'HL_ERR_IO',
+        `cannot write the table of contents to a file in ${directory}: ${(cause as Error).message}`,
+        { hint: 'choose a place with more room with --tmpdir', cause, context: { file: directory } },
+      );
+    }
+  }
+}
+
+export interface TocJson {
+  /** In memory, or as a file that `TocBuilder.close` closes. */
+  readonly content: readonly Buffer[] | number;
+  readonly size: Bytes;
+  readonly digest: Digest;
 }
 
 /**

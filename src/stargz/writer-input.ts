@@ -1,12 +1,16 @@
 // What the writer is given, and what has to be true of it before a byte is written.
 import { HotlayerError } from '../errors.js';
 import { cleanPath, isUtf8Path, showPath } from '../paths.js';
+import { KIB, MIB } from '../units.js';
 import type { Codec } from './codec.js';
 import type { Compressor } from './compressor.js';
 import { isFormatEntry, type LandmarkKind } from './landmark.js';
+import { BATCH_BYTES } from './member-layout.js';
+import type { EffectiveEntries } from './names.js';
 import type { EntryOrder } from './order.js';
+import { PathIndex } from './path-index.js';
 import type { MadeMeta } from './tar-build.js';
-import type { TarEntry } from './tar-entry.js';
+import { copyEntry, type TarEntry } from './tar-entry.js';
 import type { TarScan } from './tar-scan.js';
 import { isWritableTime } from './toc.js';
 
@@ -16,6 +20,12 @@ export interface MadeFile {
   /** A regular file's content: that of an entry of a tar which stays open. */
   readonly content: { readonly fd: number; readonly entry: Pick<TarEntry, 'payloadOffset' | 'sparse'> };
 }
+
+/**
+ * A TOC of more than this, about 200 000 files' worth, would take several times its size of memory if it were compressed
+ * at once. A piece fits a batch, with headers and padding.
+ */
+export const TOC_IN_PIECES = { above: 64 * MIB, size: BATCH_BYTES - 4 * KIB };
 
 export interface StargzInput {
   /** The uncompressed tar, readable at any offset. Stays open. */
@@ -41,6 +51,10 @@ export interface StargzInput {
    * it is with a copy of that file before it, which is what overlayfs makes of it when it is extracted.
    */
   readonly before?: ReadonlyMap<number, readonly MadeFile[]>;
+  /** Where a TOC goes that is too large for the memory, while it is made. Absent: the system's temporary directory. */
+  readonly tempDir?: string | undefined;
+  /** From how many bytes of JSON on that is so, and in pieces of how many it is compressed. The blob depends on it; absent: TOC_IN_PIECES. */
+  readonly tocInPieces?: { readonly above: number; readonly size: number };
   /** The result has the TOC's JSON, too. */
   readonly keepToc?: boolean;
   /** Names the layer in messages. */
@@ -75,7 +89,7 @@ export function copyOfEntry(fd: number, entry: TarEntry, name: string): MadeFile
     throw new HotlayerError('HL_ERR_BUG', `a ${type} cannot be copied: "${showPath(entry.path)}"`);
   }
   return {
-    meta: { ...entry, type, name },
+    meta: { ...copyEntry(entry), type, name },
     content: { fd, entry },
   };
 }
@@ -83,19 +97,22 @@ export function copyOfEntry(fd: number, entry: TarEntry, name: string): MadeFile
 /** The order has to be a permutation in which entries of one name keep their order: else the tree would change. */
 export function checkOrder(input: StargzInput): void {
   const { scan, order } = input;
-  const seen = new Set<number>();
-  const lastOfName = new Map<string, number>();
-  for (const index of [...order.hot, ...order.rest]) {
-    const entry = scan.entries[index];
-    if (!entry || seen.has(index)) throw bug(input, `the order names entry ${index} ${entry ? 'twice' : 'of none'}`);
-    seen.add(index);
-    if (index < (lastOfName.get(entry.path) ?? -1)) {
-      throw bug(input, `the order puts an earlier entry of "${showPath(entry.path)}" behind a later one`);
+  const seen = new Uint8Array(scan.entries.length);
+  const lastOfName = new PathIndex(scan.entries);
+  for (const indexes of [order.hot, order.rest]) {
+    for (const index of indexes) {
+      const entry = scan.entries[index];
+      if (!entry || seen[index] === 1)
+        throw bug(input, `the order names entry ${index} ${entry ? 'twice' : 'of none'}`);
+      seen[index] = 1;
+      const { path } = entry;
+      if (index < lastOfName.set(path, index)) {
+        throw bug(input, `the order puts an earlier entry of "${showPath(path)}" behind a later one`);
+      }
     }
-    lastOfName.set(entry.path, index);
   }
   for (const entry of scan.entries) {
-    if (!seen.has(entry.index) && !isFormatEntry(entry.path)) {
+    if (seen[entry.index] === 0 && !isFormatEntry(entry.path)) {
       throw bug(input, `the order leaves out entry ${entry.index}, "${showPath(entry.path)}"`);
     }
   }
@@ -104,7 +121,7 @@ export function checkOrder(input: StargzInput): void {
 /** Names as the TOC's readers will meet them: every hardlink has its target; names that others will see changed are reported. */
 export function checkNames(
   input: StargzInput,
-  effective: ReadonlyMap<string, TarEntry>,
+  effective: EffectiveEntries,
   warn: (code: StargzWarning['code'], path: string, message: string) => void,
 ): void {
   const { before, replace, scan } = input;
@@ -140,12 +157,7 @@ export function checkNames(
   }
 }
 
-function checkHardlink(
-  input: StargzInput,
-  effective: ReadonlyMap<string, TarEntry>,
-  leads: Set<string>,
-  link: TarEntry,
-): void {
+function checkHardlink(input: StargzInput, effective: EffectiveEntries, leads: Set<string>, link: TarEntry): void {
   const seen = new Set<string>();
   for (let path = link.path; !seen.has(path); ) {
     const entry = effective.get(path);

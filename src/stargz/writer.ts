@@ -16,12 +16,12 @@ import { buildFooter } from './footer.js';
 import { GlobalState } from './global-state.js';
 import { isFormatEntry, LANDMARK_CONTENT, landmarkName, TOC_NAME } from './landmark.js';
 import { MemberLayout } from './member-layout.js';
-import { effectiveEntries } from './names.js';
+import { type EffectiveEntries, effectiveEntries } from './names.js';
 import { headersOfExpanded } from './sparse-header.js';
 import { END_OF_ARCHIVE, madeHeader, paddingOf, ustarHeader } from './tar-build.js';
 import type { TarEntry } from './tar-entry.js';
 import { payloadPieces } from './tar-scan.js';
-import { TocBuilder, type TocMeta, type WrittenChunk } from './toc.js';
+import { TocBuilder, type TocJson, type TocMeta, type WrittenChunk } from './toc.js';
 import {
   bug,
   checkNames,
@@ -30,6 +30,7 @@ import {
   type MadeFile,
   type StargzInput,
   type StargzWarning,
+  TOC_IN_PIECES,
 } from './writer-input.js';
 
 export { copyOfEntry, type MadeFile, type StargzInput, type StargzWarning } from './writer-input.js';
@@ -78,8 +79,9 @@ class Writer {
   private readonly assembly: BlobAssembly;
   private readonly compressor: Compressor;
   private readonly toc: TocBuilder;
+  private readonly tocInPieces: typeof TOC_IN_PIECES;
   private readonly globals: GlobalState;
-  private readonly effective: Map<string, TarEntry>;
+  private readonly effective: EffectiveEntries;
   private readonly chunkSize: number;
   private readonly warnings: StargzWarning[] = [];
   /** In order of the blob. */
@@ -99,7 +101,8 @@ class Writer {
     this.compressor = compressor ?? new InlineCompressor(codec);
     const takeBuffer = (size: number) => this.compressor.takeBuffer(size);
     this.layout = new MemberLayout(layerName(input), input.hotLevel ?? codec.level, this.chunkSize, takeBuffer);
-    this.toc = new TocBuilder(this.chunkSize);
+    this.tocInPieces = input.tocInPieces ?? TOC_IN_PIECES;
+    this.toc = new TocBuilder(this.chunkSize, this.tocInPieces.above, input.tempDir);
     this.assembly = new BlobAssembly(this.toc, sink);
     this.globals = new GlobalState(input.scan.globals);
     this.effective = effectiveEntries(input.scan.entries);
@@ -119,6 +122,7 @@ class Writer {
         await result.catch(() => {});
         this.compressor.leave(batch.size);
       }
+      this.toc.close();
     }
   }
 
@@ -153,19 +157,15 @@ class Writer {
 
   private async finish(): Promise<StargzResult> {
     const tocOffset = this.assembly.size;
-    const { parts, size, digest: tocDigest } = this.toc.finish();
+    const json = this.toc.finish();
     const { layout } = this;
-    const toc = this.input.keepToc ? Buffer.concat(parts) : undefined;
-    layout.addMade(ustarHeader({ name: Buffer.from(TOC_NAME), typeflag: '0', size }));
-    for (const part of parts) layout.addMade(part);
-    layout.addZeros(paddingOf(size));
-    layout.addMade(END_OF_ARCHIVE);
-    for (const batch of layout.takeAll()) await this.submit(batch);
+    const toc = this.input.keepToc ? this.wholeToc(json) : undefined;
+    for (const batch of this.tocMember(json)) await this.submit(batch);
     await this.settle();
     await this.assembly.acceptEmptyMember(buildFooter(tocOffset));
     return {
       ...this.assembly.finish(),
-      tocDigest,
+      tocDigest: json.digest,
       ...(toc && { toc }),
       tocOffset,
       landmarkOffset: this.landmarkOffset,
@@ -173,6 +173,30 @@ class Writer {
       members: layout.members + 1,
       warnings: this.warnings,
     };
+  }
+
+  /**
+   * The TOC's member, as batches. Readers want one and no more; what is too large to be compressed at once is compressed
+   * in pieces.
+   */
+  private *tocMember({ content, size }: TocJson): Generator<Batch> {
+    const { layout } = this;
+    const { size: piece } = this.tocInPieces;
+    layout.addMade(ustarHeader({ name: Buffer.from(TOC_NAME), typeflag: '0', size }));
+    if (typeof content === 'number') {
+      for (let at = 0; at < size; at += piece) {
+        if (at > 0) yield layout.takePiece(at === piece ? 'first' : 'inner');
+        layout.addFrom(content, at, Math.min(piece, size - at));
+      }
+    } else for (const part of content) layout.addMade(part);
+    layout.addZeros(paddingOf(size));
+    layout.addMade(END_OF_ARCHIVE);
+    if (typeof content === 'number' && size > piece) yield layout.takePiece('last');
+    else yield* layout.takeAll();
+  }
+
+  private wholeToc({ content, size }: TocJson): Buffer {
+    return typeof content === 'number' ? readAt(content, 0, size, layerName(this.input)) : Buffer.concat(content);
   }
 
   /** Everything up to the TOC, as batches. Nothing is read except headers that have to be changed. */
@@ -202,7 +226,7 @@ class Writer {
     const { input, layout } = this;
     if (isFormatEntry(entry.path)) return;
     for (const file of input.before?.get(entry.index) ?? []) yield* this.addMade(file);
-    const inToc = this.effective.get(entry.path) === entry;
+    const inToc = this.effective.counts(entry.index);
     const cuts = input.chunks?.get(entry.index);
     const replacement = input.replace?.get(entry.index);
     if (replacement) {
@@ -221,12 +245,12 @@ class Writer {
       layout.appendFrom(input.fd, entry.headerOffset, headers);
       yield* this.copy(entry.payloadOffset, entry.payloadSize);
       layout.addZeros(paddingOf(entry.payloadSize));
-      this.assembly.expect({ meta: entry, chunks: [], inToc });
+      this.assembly.expect(entry, inToc, []);
       return;
     }
     if (entry.sparse) {
       this.warn('sparse-expanded', entry.path, `a sparse file, stored in full (${entry.size} bytes)`);
-      layout.appendMade(headersOfExpanded(this.read(entry.headerOffset, headers), entry));
+      layout.appendMade(headersOfExpanded(readAt(input.fd, entry.headerOffset, headers, layerName(input)), entry));
     } else layout.appendFrom(input.fd, entry.headerOffset, headers);
     yield* this.addContent(entry, { fd: input.fd, entry }, inToc, cuts);
   }
@@ -236,7 +260,7 @@ class Writer {
     this.layout.appendMade(madeHeader(file.meta));
     const meta: TocMeta = { type: 'reg', linkName: '', devMajor: 0, devMinor: 0, ...file.meta };
     if (meta.type === 'reg') yield* this.addContent(meta, file.content, inToc, cuts);
-    else this.assembly.expect({ meta, chunks: [], inToc });
+    else this.assembly.expect(meta, inToc, []);
   }
 
   private *addLandmark(): Generator<Batch> {
@@ -262,7 +286,7 @@ class Writer {
   ): Generator<Batch> {
     const { layout } = this;
     const chunks = [...chunksOf(meta.size, this.chunkSize, cuts)];
-    this.assembly.expect({ meta, chunks, inToc, ...(onDone && { onDone }) });
+    this.assembly.expect(meta, inToc, chunks, onDone);
     for (const [at, size] of chunks) {
       layout.beginChunk(size);
       if (Buffer.isBuffer(content)) layout.addMade(content.subarray(at, at + size));
@@ -285,23 +309,23 @@ class Writer {
     }
   }
 
-  private read(offset: number, length: number): Buffer {
-    const buffer = Buffer.allocUnsafe(length);
-    for (let done = 0; done < length; ) {
-      const count = readSync(this.input.fd, buffer, done, length - done, offset + done);
-      if (count === 0) {
-        throw new HotlayerError(
-          'HL_ERR_IO',
-          `${layerName(this.input)}: the tar ends at byte ${offset + done}; expected ${length} bytes from ${offset}`,
-          { context: { offset } },
-        );
-      }
-      done += count;
-    }
-    return buffer;
-  }
-
   private warn(code: StargzWarning['code'], entry: string, message: string): void {
     this.warnings.push({ code, entry: showPath(entry), message });
   }
+}
+
+function readAt(fd: number, offset: number, length: number, layer: string): Buffer {
+  const buffer = Buffer.allocUnsafe(length);
+  for (let done = 0; done < length; ) {
+    const count = readSync(fd, buffer, done, length - done, offset + done);
+    if (count === 0) {
+      throw new HotlayerError(
+        'HL_ERR_IO',
+        `${layer}: the tar ends at byte ${offset + done}; expected ${length} bytes from ${offset}`,
+        { context: { offset } },
+      );
+    }
+    done += count;
+  }
+  return buffer;
 }

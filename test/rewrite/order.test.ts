@@ -5,11 +5,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { linkTargets, orderEntries } from '../../src/rewrite/order.js';
-import type { TarEntry } from '../../src/stargz/tar-entry.js';
+import { copyEntry, type TarEntry } from '../../src/stargz/tar-entry.js';
 import { scanTarFd } from '../../src/stargz/tar-scan.js';
 import { dir, file, hardlink, opaque, symlink, tarOf, whiteout } from '../support/tar.js';
 
-function entriesOf(...entries: Buffer[]): TarEntry[] {
+function entriesOf(...entries: Buffer[]): readonly TarEntry[] {
   const work = mkdtempSync(join(tmpdir(), 'hl-order-'));
   const tar = tarOf(...entries);
   writeFileSync(join(work, 't'), tar);
@@ -156,13 +156,12 @@ test('a link resolves only to an entry that a TOC would show in its place', () =
 test('a hundred thousand hardlinks in a chain, and as many entries of one name', () => {
   const entries: TarEntry[] = [];
   const template = entriesOf(file('f0', 'x'), hardlink('f1', 'f0'), file('same', '1'));
+  const [link, same] = [copyEntry(template[1]!), copyEntry(template[2]!)];
   const n = 100_000;
   for (let i = 0; i < n; i++) {
-    entries.push(
-      i === 0 ? template[0]! : { ...template[1]!, index: i, name: `f${i}`, path: `f${i}`, linkName: `f${i - 1}` },
-    );
+    entries.push(i === 0 ? template[0]! : { ...link, index: i, name: `f${i}`, path: `f${i}`, linkName: `f${i - 1}` });
   }
-  for (let i = 0; i < n; i++) entries.push({ ...template[2]!, index: n + i });
+  for (let i = 0; i < n; i++) entries.push({ ...same, index: n + i });
   const started = Date.now();
   const order = orderEntries(entries, [`f${n - 1}`, 'same']);
   assert.equal(order.hot.length, 2 * n);

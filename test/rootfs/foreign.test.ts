@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import { cleanPath } from '../../src/paths.js';
 import { type LayersFs, type LayerTar, openLayersFs } from '../../src/rootfs/layers-fs.js';
-import type { TarEntry } from '../../src/stargz/tar-entry.js';
+import { copyEntry, type TarEntry } from '../../src/stargz/tar-entry.js';
 import { scanTarFd } from '../../src/stargz/tar-scan.js';
 import { makeTempDir } from '../../src/temp.js';
 import { buildLayout } from '../support/layout.js';
@@ -211,7 +211,13 @@ function randomChanges(seed: number, count: number): string {
 function asLayer(entries: readonly TarEntry[]): TarEntry[] {
   return entries.flatMap((entry) => {
     const at = entry.path.lastIndexOf('/') + 1;
-    const rename = (path: string): TarEntry => ({ ...entry, type: 'reg', size: 0, name: path, path: cleanPath(path) });
+    const rename = (path: string): TarEntry => ({
+      ...copyEntry(entry),
+      type: 'reg',
+      size: 0,
+      name: path,
+      path: cleanPath(path),
+    });
     if (entry.type === 'char' && entry.devMajor === 0 && entry.devMinor === 0) {
       return [rename(`${entry.path.slice(0, at)}.wh.${entry.path.slice(at)}`)];
     }

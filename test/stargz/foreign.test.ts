@@ -118,6 +118,10 @@ test('… chunks of different sizes, and of every remainder', { skip }, async ()
   await agree(tar, { hot: ['cut', 'sparse'], chunkSize: k, cuts: { cut: [100, 101, 50_000] } });
 });
 
+test('… a TOC in pieces', { skip }, async () => {
+  await agree(RICH, { hot: ['bin/link', 'no/parent/here'], level: 1, tocInPieces: { above: 500, size: 700 } });
+});
+
 test('… names that are not UTF-8, duplicates, an empty layer', { skip }, async () => {
   await agree(tarOf(file('caf\udce9/x', 'x'), symlink('s', '\udc80'), file('😀\udcff', 'y')), { hot: ['caf\udce9/x'] });
   const twice = sample(20_000);

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { closeSync, openSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
-import type { TarEntry } from '../../src/stargz/tar-entry.js';
+import { copyEntry, type TarEntry } from '../../src/stargz/tar-entry.js';
 import { readPayload, scanTarFd, type TarLimits, type TarScan, TarScanner } from '../../src/stargz/tar-scan.js';
 import { testDir } from '../support/temp.js';
 
@@ -34,6 +34,11 @@ export function scanByPush(tar: Buffer, chunkSize: () => number, limits: TarLimi
   return scanner.end();
 }
 
+/** Entries as objects of their own: what is compared is what they say, not how they are kept. */
+function plain(scan: TarScan): TarScan {
+  return { ...scan, entries: scan.entries.map((entry) => copyEntry(entry)) };
+}
+
 export interface Scanned {
   readonly fd: number;
   readonly scan: TarScan;
@@ -51,7 +56,7 @@ export function scanBoth(t: TestContext, tar: Buffer, next: () => number = rando
   const scan = scanTarFd(fd, tar.length, WHERE);
   const sizes = [() => 513, () => 512 * 7, () => Math.ceil(next() * 3000), () => tar.length];
   if (tar.length < 32 * 1024) sizes.push(() => 1);
-  for (const size of sizes) assert.deepEqual(scanByPush(tar, size), scan);
+  for (const size of sizes) assert.deepEqual(plain(scanByPush(tar, size)), plain(scan));
   assertPartition(scan, tar.length);
   return {
     fd,

@@ -2,6 +2,7 @@
 // alike. Small files are compressed whole; big ones in blocks, which also says how the size is spread over the file.
 import { deflateRawSync } from 'node:zlib';
 import type { SpooledImage } from '../../rootfs/spooled-image.js';
+import { PathIndex } from '../../stargz/path-index.js';
 import type { TarEntry } from '../../stargz/tar-entry.js';
 import { readPayload } from '../../stargz/tar-scan.js';
 import { type Bytes, KIB, MIB } from '../../units.js';
@@ -84,7 +85,7 @@ export class CompressedSizes {
 export class ImageSizes {
   private readonly layers: readonly { readonly sizes: CompressedSizes; readonly ratio: number }[];
   private readonly looked = new Map<TarEntry, CompressedFile>();
-  private readonly byPath: Map<string, TarEntry>[];
+  private readonly byPath: PathIndex<TarEntry>[];
 
   constructor(private readonly image: SpooledImage) {
     this.layers = image.layers.map(({ fd, layer, size }) => ({
@@ -114,9 +115,11 @@ export class ImageSizes {
     let byPath = this.byPath[layer];
     if (!byPath) {
       const { entries } = this.image.layers[layer]!.scan;
-      byPath = new Map(entries.flatMap((entry) => (entry.type === 'reg' ? [[entry.path, entry]] : [])));
+      byPath = new PathIndex(entries);
+      for (const [i, entry] of entries.entries()) if (entry.type === 'reg') byPath.set(entry.path, i);
       this.byPath[layer] = byPath;
     }
-    return byPath.get(path);
+    const position = byPath.get(path);
+    return position === undefined ? undefined : byPath.entries[position];
   }
 }

@@ -10,13 +10,19 @@ import { sumByPackage, type UsedFile } from './uses.js';
  * @param profile absent: nothing is known of what is read of them
  */
 export function planPackages(plan: Plan, spooled: SpooledImage, profile: Profile | undefined): PackageUse[] {
-  const { tree, layers } = spooled;
+  const { layers } = spooled;
   const read = new Map(profile?.files.map(({ path, bytesRead }) => [path, bytesRead.median]));
   const files = plan.layers.flatMap(({ index, hot }) => {
-    const regular = new Set(layers[index]!.scan.entries.flatMap(({ type, path }) => (type === 'reg' ? [path] : [])));
+    if (hot.length === 0) return [];
+    const planned = new Set(hot.map(({ path }) => path));
+    const regular = new Set<string>();
+    for (const { type, path } of layers[index]!.scan.entries) {
+      if (type === 'reg' && planned.has(path)) regular.add(path);
+    }
     return hot.flatMap((entry): Omit<UsedFile, 'package'>[] => {
       if (!regular.has(entry.path)) return [];
       // The entry may have been written through a symlinked directory.
+      const { tree } = spooled;
       const node = tree.find(entry.path, { followLast: false });
       const path = node ? tree.pathOf(node) : `/${entry.path}`;
       return [{ path, size: entry.size, bytesRead: read.get(path) ?? 0 }];
