@@ -5,8 +5,9 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { makeTempDir } from '../../src/temp.js';
+import { commandOf, processesWith } from '../support/processes.js';
 import { noFuse, type RunningCli, startCli } from './cli.js';
-import { commandOf, endedBy, newMarker, nothingLeft, processesWith, WAYS } from './leftovers.js';
+import { endedBy, newMarker, nothingLeft, WAYS } from './leftovers.js';
 import { sampleImage } from './sample.js';
 
 const temp = makeTempDir(undefined, 'hl-e2e-interrupt');

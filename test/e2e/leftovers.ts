@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { commandOf, processesWith } from '../support/processes.js';
 import { type RunningCli, startCli } from './cli.js';
 
 /** All must be gone this long after the end of the command, ms. */
@@ -22,19 +23,6 @@ export function startMarked(cwd: string, args: readonly string[]): { run: Runnin
   return { run, marker };
 }
 
-/** Pids whose command line or environment has the text; not ours. */
-export function processesWith(text: string): string[] {
-  return readdirSync('/proc').filter((pid) => {
-    if (!/^\d+$/.test(pid) || Number(pid) === process.pid) return false;
-    try {
-      const about = readFileSync(`/proc/${pid}/cmdline`, 'latin1') + readFileSync(`/proc/${pid}/environ`, 'latin1');
-      return about.includes(text);
-    } catch {
-      return false;
-    }
-  });
-}
-
 function leftovers(cwd: string, marker: string): string[] {
   const mounts = readFileSync('/proc/self/mountinfo', 'utf8')
     .split('\n')
@@ -47,14 +35,6 @@ function leftovers(cwd: string, marker: string): string[] {
       name.startsWith('.') || /^(target|p\.json)/.test(name) ? [`file ${name}`] : [],
     ),
   ];
-}
-
-export function commandOf(pid: string): string {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'latin1').replaceAll('\0', ' ');
-  } catch {
-    return 'ended';
-  }
 }
 
 /** Mounts, processes, temporary files, targets: all gone, if not at once then soon. */

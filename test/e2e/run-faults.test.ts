@@ -6,9 +6,10 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { namespaceCommand } from '../support/namespace.js';
+import { processesWith } from '../support/processes.js';
 import { expectCli, startCli } from './cli.js';
 import { lackingLazy, lazyImage, serve } from './lazy-image.js';
-import { newMarker, processesWith, SOON } from './leftovers.js';
+import { newMarker, SOON } from './leftovers.js';
 import { DATA, noise, SAYS } from './sample.js';
 
 const BIG = noise(200_000);

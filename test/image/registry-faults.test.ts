@@ -16,9 +16,9 @@ import {
 } from '../../src/image/index.js';
 import { DEFAULT_RETRY } from '../../src/image/registry/index.js';
 import { refused } from '../support/refused.js';
+import { type Fault, type FaultyProxy, type Seen, startProxy } from '../support/registry-proxy.js';
 import { testDir } from '../support/temp.js';
 import { lacking } from '../support/tools.js';
-import { type Fault, type FaultyProxy, type Seen, startProxy } from './registry-proxy.js';
 import { startRegistry, storedTag, type TestRegistry } from './registry-server.js';
 import { putImage } from './sink-image.js';
 import { startSpecRegistry } from './spec-registry.js';

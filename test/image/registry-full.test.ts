@@ -11,10 +11,10 @@ import { openImage, openSink, type RegistryOptions } from '../../src/image/index
 import { MIB } from '../../src/units.js';
 import { buildLayout } from '../support/layout.js';
 import { refused } from '../support/refused.js';
+import { startProxy } from '../support/registry-proxy.js';
 import { file, tarOf } from '../support/tar.js';
 import { testDir } from '../support/temp.js';
 import { lacking, notHere } from '../support/tools.js';
-import { startProxy } from './registry-proxy.js';
 import { startRegistry, storedTag, withDisk } from './registry-server.js';
 import { putImage } from './sink-image.js';
 

@@ -6,8 +6,8 @@ import { type TestContext, test } from 'node:test';
 import { openRepository, type RegistryOptions, sha256 } from '../../src/image/index.js';
 import { boundaryOf, parseByteranges, parseContentRange } from '../../src/image/registry/byteranges.js';
 import { refused } from '../support/refused.js';
+import { type Fault, type Seen, startProxy } from '../support/registry-proxy.js';
 import { lacking } from '../support/tools.js';
-import { type Fault, type Seen, startProxy } from './registry-proxy.js';
 import { startRegistry } from './registry-server.js';
 
 const skip = lacking('docker-registry');

@@ -18,10 +18,10 @@ import {
 } from '../../src/image/index.js';
 import { addToIndex, buildLayout, putJson } from '../support/layout.js';
 import { refused } from '../support/refused.js';
+import { startProxy } from '../support/registry-proxy.js';
 import { file, tarOf } from '../support/tar.js';
 import { testDir } from '../support/temp.js';
 import { lacking } from '../support/tools.js';
-import { startProxy } from './registry-proxy.js';
 import { startRegistry, storedTag } from './registry-server.js';
 import { putImage } from './sink-image.js';
 

@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { TestContext } from 'node:test';
-import { type Seen, startProxy } from './registry-proxy.js';
+import { type Seen, startProxy } from '../support/registry-proxy.js';
 import { PASSWORD, startRegistry, USER } from './registry-server.js';
 
 export interface Grant {

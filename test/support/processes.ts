@@ -51,3 +51,24 @@ export async function gone(list: readonly Process[], ms: number): Promise<Proces
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }
+
+/** Pids whose command line or environment has the text; not ours. */
+export function processesWith(text: string): string[] {
+  return readdirSync('/proc').filter((pid) => {
+    if (!/^\d+$/.test(pid) || Number(pid) === process.pid) return false;
+    try {
+      const about = readFileSync(`/proc/${pid}/cmdline`, 'latin1') + readFileSync(`/proc/${pid}/environ`, 'latin1');
+      return about.includes(text);
+    } catch {
+      return false;
+    }
+  });
+}
+
+export function commandOf(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'latin1').replaceAll('\0', ' ');
+  } catch {
+    return 'ended';
+  }
+}

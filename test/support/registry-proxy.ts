@@ -54,7 +54,7 @@ export interface FaultyProxy {
  * @param tls PEM files; absent: it speaks http
  */
 export async function startProxy(
-  t: TestContext,
+  t: Pick<TestContext, 'after'>,
   port: number,
   rule: Rule = () => undefined,
   tls?: { readonly certificate: string; readonly key: string },
