@@ -106,7 +106,7 @@ export class BlobAssembly {
     await this.sink(trailer);
   }
 
-  /** A member that is there already, with nothing in it: the footer. */
+  /** A member that is there already, with nothing in it: filling, the footer. */
   async acceptEmptyMember(member: Buffer): Promise<void> {
     this.blobHash.update(member);
     this.size += member.length;

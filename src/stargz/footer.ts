@@ -1,19 +1,15 @@
 // The last bytes of a blob: an empty gzip member whose extra field says where the TOC member begins.
 import { HotlayerError } from '../errors.js';
+import { EMPTY_BODY, EMPTY_MEMBER_SIZE, emptyMember, GZIP_HEAD } from './empty-member.js';
 
-/**
- * eStargz, 51 bytes = 10 (gzip header with FEXTRA) + 2 (XLEN, 26) + 26 (extra) + 5 (a stored, final, empty block) +
- * 8 (CRC32 and ISIZE, both 0). The extra is one RFC 1952 subfield: 'S' 'G', its length 22, 16 hex digits, "STARGZ".
- */
-export const FOOTER_SIZE = 51;
+/** eStargz, 51 bytes: an empty member whose subfield 'S' 'G' has 22 bytes, 16 hex digits and "STARGZ". */
+export const FOOTER_SIZE = EMPTY_MEMBER_SIZE + 22;
 /** CRFS, 47 bytes: the same without the subfield's four bytes of id and length. Read, never written. */
 export const LEGACY_FOOTER_SIZE = 47;
 /** eStargz with the TOC kept outside of the blob, 46 bytes: subfield of 17 bytes "STARGZEXTERNALTOC". Refused. */
 export const EXTERNAL_TOC_FOOTER_SIZE = 46;
 
 const MAGIC = 'STARGZ';
-const GZIP_HEAD = Buffer.from([0x1f, 0x8b, 0x08, 0x04, 0, 0, 0, 0]);
-const EMPTY_BODY = Buffer.from([0x01, 0, 0, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0]);
 
 export interface Footer {
   readonly kind: 'estargz' | 'legacy';
@@ -27,8 +23,7 @@ export function buildFooter(tocOffset: number): Buffer {
   if (!Number.isSafeInteger(tocOffset) || tocOffset < 0) {
     throw new HotlayerError('HL_ERR_BUG', `a footer cannot hold the TOC offset ${tocOffset}`);
   }
-  const subfield = Buffer.from(`SG\x16\x00${tocOffset.toString(16).padStart(16, '0')}${MAGIC}`, 'latin1');
-  return Buffer.concat([GZIP_HEAD, Buffer.from([0x00, 0xff, subfield.length, 0]), subfield, EMPTY_BODY]);
+  return emptyMember('SG', Buffer.from(`${tocOffset.toString(16).padStart(16, '0')}${MAGIC}`, 'latin1'));
 }
 
 /**

@@ -1,7 +1,7 @@
 // Writes a layer as eStargz: the input's tar entries in a given order, each with the header bytes it had, one gzip
 // member per chunk of content, a landmark, the table of contents, the footer. Rules: estargz's "Blob layout".
 //
-// A member begins at byte 0, at each chunk of a non-empty regular file, at the TOC and at the footer. Everything else
+// A member begins at byte 0, at each chunk of a non-empty regular file, at filling, TOC and footer. Everything else
 // (headers, directories, links, empty files, padding) rides in the member that is open.
 import { readSync } from 'node:fs';
 import { HotlayerError } from '../errors.js';
@@ -12,7 +12,7 @@ import type { Batch, CompressedBatch } from './batch.js';
 import { BlobAssembly, type Sink } from './blob-assembly.js';
 import { checkChunkSize, chunksOf, DEFAULT_CHUNK_SIZE } from './chunking.js';
 import { type Compressor, InlineCompressor } from './compressor.js';
-import { buildFooter } from './footer.js';
+import { buildFooter, FOOTER_SIZE } from './footer.js';
 import { GlobalState } from './global-state.js';
 import { isFormatEntry, LANDMARK_CONTENT, landmarkName, TOC_NAME } from './landmark.js';
 import { MemberLayout } from './member-layout.js';
@@ -22,6 +22,7 @@ import { END_OF_ARCHIVE, madeHeader, paddingOf, ustarHeader } from './tar-build.
 import type { TarEntry } from './tar-entry.js';
 import { payloadPieces } from './tar-scan.js';
 import { TocBuilder, type TocJson, type TocMeta, type WrittenChunk } from './toc.js';
+import { fillingBefore, fillingMember } from './toc-place.js';
 import {
   bug,
   checkNames,
@@ -50,7 +51,7 @@ export interface StargzResult {
   readonly landmarkOffset: number;
   /** Entries in the TOC, the landmark included, chunks not counted. */
   readonly entries: number;
-  /** Gzip members, TOC and footer included. */
+  /** Gzip members, TOC and footer included, and filling before the TOC (toc-place.ts). */
   readonly members: number;
   readonly warnings: readonly StargzWarning[];
 }
@@ -156,11 +157,15 @@ class Writer {
   }
 
   private async finish(): Promise<StargzResult> {
-    const tocOffset = this.assembly.size;
+    const begin = this.assembly.size;
     const json = this.toc.finish();
-    const { layout } = this;
     const toc = this.input.keepToc ? this.wholeToc(json) : undefined;
-    for (const batch of this.tocMember(json)) await this.submit(batch);
+    let filling = 0;
+    for (const batch of this.tocMember(json)) {
+      await this.submit(batch);
+      if (typeof json.content !== 'number') filling = await this.fill();
+    }
+    const tocOffset = begin + filling;
     await this.settle();
     await this.assembly.acceptEmptyMember(buildFooter(tocOffset));
     return {
@@ -170,9 +175,17 @@ class Writer {
       tocOffset,
       landmarkOffset: this.landmarkOffset,
       entries: this.toc.entries,
-      members: layout.members + 1,
+      members: this.layout.members + (filling > 0 ? 2 : 1),
       warnings: this.warnings,
     };
+  }
+
+  /** Before the TOC, which is a single batch that is under way. @returns bytes written */
+  private async fill(): Promise<number> {
+    const { blob } = await this.underway[0]!.result;
+    const filling = fillingBefore(this.assembly.size, blob.byteLength + FOOTER_SIZE);
+    if (filling > 0) await this.assembly.acceptEmptyMember(fillingMember(filling));
+    return filling;
   }
 
   /**

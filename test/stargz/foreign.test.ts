@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { gunzipSync } from 'node:zlib';
 import { bufferSource, openStargz, type TocEntry, walkMembers } from '../../src/stargz/index.js';
+import { noise } from '../e2e/sample.js';
 import {
   blockDevice,
   charDevice,
@@ -120,6 +121,18 @@ test('… chunks of different sizes, and of every remainder', { skip }, async ()
 
 test('… a TOC in pieces', { skip }, async () => {
   await agree(RICH, { hot: ['bin/link', 'no/parent/here'], level: 1, tocInPieces: { above: 500, size: 700 } });
+});
+
+test('… a TOC that is moved to a boundary of the client’s pieces', { skip }, async () => {
+  // The TOC has some thousand bytes: one of these sizes puts it across a boundary.
+  const moved = [];
+  for (let size = 1_990_000; size < 2_040_000 && moved.length === 0; size += 500) {
+    const tar = tarOf(...Array.from({ length: 40 }, (_, i) => file(`f${i}`, `${i}`)), file('noise', noise(size, 7)));
+    const { result, blob } = await build(tar, { level: 1 });
+    if (result.tocOffset % 50_000 === 0 && blob.length % 50_000 > 100) moved.push(tar);
+  }
+  assert.equal(moved.length, 1);
+  await agree(moved[0]!, { level: 1 });
 });
 
 test('… names that are not UTF-8, duplicates, an empty layer', { skip }, async () => {

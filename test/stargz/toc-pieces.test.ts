@@ -7,6 +7,7 @@ import { describe, test } from 'node:test';
 import { gunzipSync } from 'node:zlib';
 import { HotlayerError } from '../../src/errors.js';
 import { bufferSource, CODECS, CompressionPool, countMembers, openCodec } from '../../src/stargz/index.js';
+import { noise } from '../e2e/sample.js';
 import { dir, file, symlink, tarOf } from '../support/tar.js';
 import { build, codecOf, sample, sha256Of, withDir } from './blob.js';
 
@@ -14,6 +15,8 @@ const TAR = tarOf(
   dir('usr/'),
   ...Array.from({ length: 400 }, (_, i) => file(`usr/f${i}`, sample((i * 31) % 300, i + 1), { mtime: i })),
   symlink('usr/ünï', 'f1'),
+  // So that no TOC lies across a boundary of the client's pieces: only one that is made at once is moved.
+  file('usr/noise', noise(8000)),
 );
 /** The TOC has some 130 KB. */
 const IN_PIECES = { above: 50_000, size: 20_000 };

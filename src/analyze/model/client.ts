@@ -1,5 +1,6 @@
 // The lazy client that a plan is made for, as numbers: containerd with the stargz snapshotter in its default
 // configuration. Sizes and rules are those of its source (v0.12.0; the newer ones have the same); times are measured.
+import { CLIENT_PIECE } from '../../stargz/toc-place.js';
 import { type Bytes, KIB, MIB, type Nanos } from '../../units.js';
 
 export interface ClientModel {
@@ -57,7 +58,7 @@ export interface ClientModel {
  */
 export const STARGZ_SNAPSHOTTER: ClientModel = {
   name: 'containerd with the stargz snapshotter',
-  piece: 50_000,
+  piece: CLIENT_PIECE,
   window: 2 * MIB,
   readahead: 128 * KIB,
   prefetchWait: 10e9,
