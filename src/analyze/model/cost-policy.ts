@@ -7,7 +7,7 @@ import { alignedBoundaries, type Counted, type HotArea, hotAreas, MERGED_GAPS, p
 import { chooseItems, type Item, type Problem } from './choose.js';
 import { type ClientModel, STARGZ_SNAPSHOTTER } from './client.js';
 import { exactCuts, type Reader } from './exact-cuts.js';
-import { type CompressedFile, type Misses, missesBehind, nanosBefore, nanosBehind } from './file-cost.js';
+import { bytesBefore, type CompressedFile, type Misses, missesBehind, nanosBefore, nanosBehind } from './file-cost.js';
 import { type Network, ROBUST, transferNanos } from './network.js';
 
 export interface CostOptions {
@@ -213,7 +213,7 @@ function costsInWords({ file, before, behind, misses }: CostedFile, networks: re
     networks.map(({ name }, k) => `${name} ${formatNanos(Math.round(nanos[k]!))}`).join(', ');
   const requests = Math.round(misses.requests * 10) / 10;
   const fetches = `${requests} ${requests === 1 ? 'request' : 'requests'}, ${formatBytes(Math.round(misses.bytes))}`;
-  return `prefetched (${formatBytes(file.compressed)}) it costs ${list(before)}; fetched when read (${fetches}) ${list(behind)}`;
+  return `prefetched (${formatBytes(bytesBefore(file))}) it costs ${list(before)}; fetched when read (${fetches}) ${list(behind)}`;
 }
 
 export function modelOf(
@@ -234,7 +234,7 @@ export function modelOf(
       prefetch: Math.round(sum(({ before }) => before[k]!, true)),
       misses: Math.round(sum(({ behind }) => behind[k]!, false)),
     })),
-    prefetchBytes: sum(({ file }) => file.compressed, true),
+    prefetchBytes: sum(({ file }) => bytesBefore(file), true),
     requests: Math.round(sum(({ misses }) => misses.requests, false) * 100) / 100,
     gap: Math.max(0, Math.round(gap * 1e6) / 1e6),
   };

@@ -15,8 +15,10 @@ import { type Network, transferNanos } from './network.js';
 export interface CompressedFile {
   /** Uncompressed. */
   readonly size: Bytes;
-  /** All of it. */
+  /** All of it, where the ordinary level is used: behind the landmark. */
   readonly compressed: Bytes;
+  /** Before the landmark, where the level is higher; absent: the same. */
+  readonly hot?: Bytes | undefined;
   /** Compressed bytes of the first `offset` bytes, ascending; absent: in proportion. */
   readonly compressedUpTo?: ((offset: Bytes) => Bytes) | undefined;
 }
@@ -78,10 +80,16 @@ export function missesBehind(
   return total;
 }
 
+/** What a file adds to a prefetch. */
+export function bytesBefore({ compressed, hot = compressed }: CompressedFile): Bytes {
+  return hot;
+}
+
 /** The container's start is later by so much when the file is prefetched. */
 export function nanosBefore(file: CompressedFile, client: ClientModel, network: Network): Nanos {
-  const cpu = client.inflatePerByte * file.size + client.perFile + client.receivePerByte * file.compressed;
-  return transferNanos(network, file.compressed) + cpu / client.cores;
+  const bytes = bytesBefore(file);
+  const cpu = client.inflatePerByte * file.size + client.perFile + client.receivePerByte * bytes;
+  return transferNanos(network, bytes) + cpu / client.cores;
 }
 
 /** Readiness is later by so much, on average, when the file is not prefetched. */

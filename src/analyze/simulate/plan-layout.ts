@@ -6,7 +6,7 @@ import { chunksOf } from '../../stargz/chunking.js';
 import type { TarEntry } from '../../stargz/tar-entry.js';
 import type { Bytes } from '../../units.js';
 import type { ImageSizes } from '../model/compressed-sizes.js';
-import type { CompressedFile } from '../model/file-cost.js';
+import { bytesBefore, type CompressedFile } from '../model/file-cost.js';
 import type { LayerPlan, Plan } from '../types.js';
 import { chunkAt, type FileLayout, type LayerLayout, type Layout, type Locate } from './layout.js';
 import { firstFrom, groupsFor, startTables } from './start-requests.js';
@@ -69,7 +69,10 @@ function writeLayer(
   const put = (entry: TarEntry, prefetched: boolean): void => {
     at += HEADER;
     if (entry.type !== 'reg' || entry.size === 0) return;
-    const { compressed, compressedUpTo, size } = sizeOf(entry);
+    const file = sizeOf(entry);
+    const { size, compressedUpTo } = file;
+    const compressed = prefetched ? bytesBefore(file) : file.compressed;
+    const level = file.compressed === 0 ? 1 : compressed / file.compressed;
     inflated += size;
     if (prefetched) {
       prefetchFiles += 1;
@@ -78,7 +81,7 @@ function writeLayer(
     const start = at;
     at += compressed;
     if (!wanted.has(entry.path)) return;
-    const upTo = compressedUpTo ?? ((offset: Bytes) => (compressed * offset) / size);
+    const upTo = (offset: Bytes) => (compressedUpTo ? compressedUpTo(offset) * level : (compressed * offset) / size);
     const chunks = [...chunksOf(size, chunkSize, plan.chunks?.[entry.path] ?? [])];
     files.set(entry.path, {
       layer: index,
