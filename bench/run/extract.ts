@@ -8,7 +8,7 @@ const APPLY = `set -e
 tar -tzf "$1" | grep -E '(^|/)\\.wh\\.' | while read -r name; do
   dir=$(dirname "$name"); base=$(basename "$name")
   case "$base" in
-    .wh..wh..opq) find "$2/$dir" -mindepth 1 -delete ;;
+    .wh..wh..opq) [ ! -d "$2/$dir" ] || find "$2/$dir" -mindepth 1 -delete ;;
     *) rm -rf "$2/$dir/\${base#.wh.}" ;;
   esac
 done
