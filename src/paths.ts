@@ -80,7 +80,10 @@ export function sortPaths(paths: string[]): string[] {
  * the leading slash. `..` never leads above the root; the root itself is `""`.
  */
 export function cleanPath(name: string): string {
-  if (!/(^|\/)(\.{0,2})(\/|$)/.test(name)) return name;
+  // As tar writes them: `./usr/bin/`.
+  const from = name.startsWith('./') ? 2 : 0;
+  const inner = name.slice(from, name.endsWith('/') ? -1 : undefined);
+  if (isClean(inner)) return inner;
   const out: string[] = [];
   for (const part of name.split('/')) {
     if (part === '' || part === '.') continue;
@@ -88,6 +91,18 @@ export function cleanPath(name: string): string {
     else out.push(part);
   }
   return out.join('/');
+}
+
+/** Surely clean, found in few steps: this is asked for every name of an image before it starts. */
+function isClean(path: string): boolean {
+  return (
+    path !== '' &&
+    !path.startsWith('/') &&
+    !path.startsWith('.') &&
+    !path.includes('//') &&
+    !path.includes('/.') &&
+    !path.endsWith('/')
+  );
 }
 
 /** Length of the valid UTF-8 sequence at `at`, 0 if there is none (RFC 3629 table: shortest form, no surrogates). */

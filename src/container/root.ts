@@ -54,6 +54,21 @@ export async function leaveKept(tools: Tools, dir: string, layout: Layout): Prom
   rmSync(layout.work, { recursive: true, force: true });
 }
 
+/** FIFOs for what the workload reads and prints. Under `dir`. */
+export const FIFOS = ['stdin', 'stdout', 'stderr'] as const;
+
+/**
+ * What does not need the image: its /dev, and FIFOs. To be begun before there is a root.
+ * @returns warnings @throws HL_ERR_MACHINE
+ */
+export async function prepareDevices(tools: Tools, dir: string, layout: Layout): Promise<string[]> {
+  const warnings: string[] = [];
+  const fifos = { command: [tools.mkfifo, '-m', '666', ...FIFOS] };
+  const steps = [fifos, ...deviceSteps(tools, layout.dev, warnings)];
+  warnings.push(...(await runScript(tools, script(steps), 'make the container’s devices', dir)));
+  return warnings;
+}
+
 export interface Furnished {
   readonly places: {
     readonly proc: string | undefined;
@@ -66,6 +81,7 @@ export interface Furnished {
 /**
  * Makes the places and fills those that do not belong to the workload's own namespaces.
  * What it looks at in the image: the components of the paths named here, and of the binds' destinations.
+ * @param devices what prepareDevices said
  * @throws HL_ERR_WORKLOAD when the working directory or a bind's destination cannot be made
  */
 export async function furnish(
@@ -74,6 +90,7 @@ export async function furnish(
   layout: Layout,
   spec: SessionSpec,
   writable: boolean,
+  devices: readonly string[],
 ): Promise<Furnished> {
   const { root } = layout;
   const warnings: string[] = [];
@@ -94,7 +111,7 @@ export async function furnish(
   const sys = place('/sys', 'dir');
   const dev = place('/dev', 'dir');
   if (dev !== undefined) {
-    steps.push(...deviceSteps(tools, layout.dev, warnings));
+    warnings.push(...devices);
     steps.push({ command: [tools.mount, '-n', '--rbind', layout.dev, dev] });
   }
   if (writable) place('/tmp', 'dir', TMP_MODE);

@@ -11,7 +11,7 @@ import { EXEC_FAILED, type LaunchPlan, launchCommand, onTerminal, variableScript
 import { connectNetwork } from './network.js';
 import { mountRoot } from './overlay.js';
 import type { Identity } from './passwd.js';
-import { furnish, keepLayer, type Layout, leaveKept, makeLayout, switchRoot } from './root.js';
+import { furnish, keepLayer, type Layout, leaveKept, makeLayout, prepareDevices, switchRoot } from './root.js';
 import { execFailure, runtimeStart } from './runtime.js';
 import { runScript, script, shellFor } from './shell.js';
 import { parseSignal } from './signals.js';
@@ -42,6 +42,9 @@ export async function conduct(
   const keep = spec.capture?.keep;
   const layout = keep === undefined ? made : await keepLayer(tools, dir, made, keep);
   const enter = await holdCgroups(tools, dir, spec.cgroups ?? []);
+  // Meanwhile the serving thread makes the file system.
+  const devices = prepareDevices(tools, dir, layout);
+  devices.catch(() => {});
   const activity = new Int32Array(new SharedArrayBuffer(4));
   const transport = await chooseTransport(spec.transport ?? 'raw');
   const mounted = await transport.mount({
@@ -58,7 +61,7 @@ export async function conduct(
   });
   let workload: Workload | undefined;
   try {
-    const stage = await prepare(spec, dir, tools, layout, namespace, onOutput, (w) => {
+    const stage = await prepare(spec, dir, tools, layout, devices, namespace, onOutput, (w) => {
       workload = w;
     });
     enter(stage.pid);
@@ -139,6 +142,7 @@ async function prepare(
   dir: string,
   tools: Tools,
   layout: Layout,
+  devices: Promise<readonly string[]>,
   namespace: Namespace,
   onOutput: OutputHook,
   onWorkload: (workload: Workload) => void,
@@ -151,7 +155,7 @@ async function prepare(
   });
   const capture = spec.capture && new Capture(dir, layout, show, spec.capture);
   const identity = await readIdentity(layout.root, spec.process.user);
-  const furnished = await furnish(tools, dir, layout, spec, writable !== 'readonly');
+  const furnished = await furnish(tools, dir, layout, spec, writable !== 'readonly', await devices);
   warnings.push(...furnished.warnings);
   capture?.furnished();
 
@@ -168,8 +172,6 @@ async function prepare(
     ...(spec.stdin && { input: process.stdin }),
     ...(terminal !== undefined && { terminal }),
   };
-  const fifos = [streams.stdin, streams.stdout, streams.stderr];
-  await runScript(tools, script([{ command: [tools.mkfifo, '-m', '666', ...fifos] }]), 'make pipes');
   const cgroup2 = / \/sys\/fs\/cgroup .* - cgroup2 /.test(readFileSync('/proc/self/mountinfo', 'utf8'));
   const { runtime = 'builtin' } = spec;
   let start: WorkloadStart;

@@ -4,7 +4,7 @@ import type { Digest } from '../image/digest.js';
 import { LayersFs, type LayersFsOptions } from '../rootfs/layers-fs.js';
 import { mergeLayers } from '../rootfs/merge.js';
 import type { FsPort, Later } from '../rootfs/types.js';
-import type { TarEntry, TarTime } from '../stargz/tar-entry.js';
+import type { TarEntry } from '../stargz/tar-entry.js';
 import { readPayload, scanTarFd } from '../stargz/tar-scan.js';
 import type { TocEntry } from '../stargz/toc-parse.js';
 import { chunksWithin } from './fetch-plan.js';
@@ -142,46 +142,73 @@ function openWhole({ directory, name }: LazyLayerArgs & { kind: 'tar' }): OpenLa
 const UNKNOWN_TIME = { sec: 0, nsec: 0 };
 
 /**
- * What the merge and the tree ask of an entry; where its bytes lie is the reader's business. A class, not a spread of
- * the other object: a large image has a hundred thousand of them, and they are made before the container starts.
+ * What the merge and the tree ask of an entry; where its bytes lie is the reader's business. A view, not a copy: a large
+ * image has a hundred thousand of them, made before the container starts, and few are ever looked at.
  */
 class LazyEntry implements TarEntry {
-  readonly index: number;
-  readonly headerOffset = 0;
-  readonly payloadOffset = 0;
-  readonly payloadSize: number;
-  readonly end = 0;
-  readonly type: TarEntry['type'];
-  readonly name: string;
-  readonly path: string;
-  readonly linkName: string;
-  readonly mode: number;
-  readonly uid: number;
-  readonly gid: number;
-  readonly uname: string;
-  readonly gname: string;
-  readonly size: number;
-  readonly mtime: TarTime;
-  readonly devMajor: number;
-  readonly devMinor: number;
-  declare readonly xattrs?: ReadonlyMap<string, Buffer>;
+  readonly #toc: TocEntry;
 
-  constructor(entry: TocEntry) {
-    this.index = entry.index;
-    this.payloadSize = entry.size;
-    this.type = entry.type;
-    this.name = entry.name;
-    this.path = entry.path;
-    this.linkName = entry.linkName;
-    this.mode = entry.mode;
-    this.uid = entry.uid;
-    this.gid = entry.gid;
-    this.uname = entry.uname;
-    this.gname = entry.gname;
-    this.size = entry.size;
-    this.mtime = entry.mtimeSec === undefined ? UNKNOWN_TIME : { sec: entry.mtimeSec, nsec: 0 };
-    this.devMajor = entry.devMajor;
-    this.devMinor = entry.devMinor;
-    if (entry.xattrs) this.xattrs = entry.xattrs;
+  constructor(toc: TocEntry) {
+    this.#toc = toc;
+  }
+
+  get index() {
+    return this.#toc.index;
+  }
+  get headerOffset() {
+    return 0;
+  }
+  get payloadOffset() {
+    return 0;
+  }
+  get payloadSize() {
+    return this.#toc.size;
+  }
+  get end() {
+    return 0;
+  }
+  get type() {
+    return this.#toc.type;
+  }
+  get name() {
+    return this.#toc.name;
+  }
+  get path() {
+    return this.#toc.path;
+  }
+  get linkName() {
+    return this.#toc.linkName;
+  }
+  get mode() {
+    return this.#toc.mode;
+  }
+  get uid() {
+    return this.#toc.uid;
+  }
+  get gid() {
+    return this.#toc.gid;
+  }
+  get uname() {
+    return this.#toc.uname;
+  }
+  get gname() {
+    return this.#toc.gname;
+  }
+  get size() {
+    return this.#toc.size;
+  }
+  get mtime() {
+    const { mtimeSec } = this.#toc;
+    return mtimeSec === undefined ? UNKNOWN_TIME : { sec: mtimeSec, nsec: 0 };
+  }
+  get devMajor() {
+    return this.#toc.devMajor;
+  }
+  get devMinor() {
+    return this.#toc.devMinor;
+  }
+  // Absent and undefined are the same to whoever reads it.
+  get xattrs(): ReadonlyMap<string, Buffer> {
+    return this.#toc.xattrs as ReadonlyMap<string, Buffer>;
   }
 }

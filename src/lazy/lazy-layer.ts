@@ -5,10 +5,10 @@ import { join } from 'node:path';
 import type { Digest } from '../image/digest.js';
 import type { Pieces } from '../image/files.js';
 import type { Toc, TocEntry } from '../stargz/toc-parse.js';
-import { type ChunkTable, chunkTable } from './chunk-table.js';
+import type { ChunkTable } from './chunk-table.js';
 import { LAYER_FILES, openKept } from './layer-directory.js';
 import { LayerStore } from './layer-store.js';
-import { loadToc } from './load-toc.js';
+import { type LoadedToc, loadToc, withTable } from './load-toc.js';
 
 export interface LazyLayerOptions {
   /** `layer 2 (sha256:…)` */
@@ -27,7 +27,7 @@ export class LazyLayer {
   readonly directory: string;
   readonly tocDigest: Digest;
   readonly pieces: LazyLayerOptions['pieces'];
-  #toc: { byPath: ReadonlyMap<string, TocEntry>; table: ChunkTable } | undefined;
+  #toc: LoadedToc | undefined;
   #store: LayerStore | undefined;
 
   constructor(options: LazyLayerOptions) {
@@ -36,7 +36,7 @@ export class LazyLayer {
     this.tocDigest = options.tocDigest;
     this.pieces = options.pieces;
     const { toc } = options;
-    if (toc) this.#toc = { byPath: toc.byPath, table: chunkTable(toc.entries) };
+    if (toc) this.#toc = withTable(toc);
   }
 
   /** @throws HL_ERR_IO, HL_ERR_STARGZ */

@@ -2,7 +2,7 @@
 import { HotlayerError } from '../errors.js';
 import type { Digest } from '../image/digest.js';
 import { STARGZ_LIMITS } from '../stargz/reader.js';
-import { parseToc, type TocEntry } from '../stargz/toc-parse.js';
+import { parseToc, type Toc, type TocEntry } from '../stargz/toc-parse.js';
 import { type ChunkTable, chunkTable } from './chunk-table.js';
 import { readKeptToc } from './layer-directory.js';
 
@@ -20,6 +20,17 @@ export function loadToc(directory: string, digest: Digest, name: string): Loaded
       hint: 'try again',
     });
   }
-  const { entries, byPath } = parseToc(kept.json, name, kept.tocOffset, STARGZ_LIMITS);
-  return { entries, byPath, table: chunkTable(entries) };
+  const toc = parseToc(kept.json, name, kept.tocOffset, STARGZ_LIMITS);
+  if (toc.unverifiable !== undefined) throw new HotlayerError('HL_ERR_STARGZ', `${name}: ${toc.unverifiable}`);
+  return withTable(toc);
+}
+
+export function withTable(toc: Pick<Toc, 'entries' | 'byPath'>): LoadedToc {
+  return {
+    entries: toc.entries,
+    get byPath() {
+      return toc.byPath;
+    },
+    table: chunkTable(toc.entries),
+  };
 }

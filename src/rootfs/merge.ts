@@ -84,7 +84,9 @@ class LayerMerge {
       this.whiteout(dir, name, entry);
       return;
     }
-    for (let node: TreeNode | undefined = dir; node; node = node.parent) this.touch(node);
+    // What is above a touched one is touched.
+    for (let up: TreeNode | undefined = dir; up instanceof DirectoryNode && up.touched !== this.layer; up = up.parent)
+      up.touched = this.layer;
     const existing = dir.children!.get(name);
     if (entry.type === 'hardlink') {
       this.hardlink(dir, name, entry);

@@ -286,14 +286,18 @@ function numberNodes(root: TreeNode): { nodes: TreeNode[]; names: number } {
   root.nlink = 2;
   root.parent = root;
   let names = 0;
-  const stack: [TreeNode, TreeNode, string][] = [];
-  const enter = (dir: TreeNode) => {
-    const sorted = sortChildren(dir.children!);
-    for (let i = sorted.length - 1; i >= 0; i--) stack.push([dir, sorted[i]![1], sorted[i]![0]]);
-  };
+  // The directories on the way down, and of each the names that are to come, last first.
+  const way: { readonly dir: TreeNode; readonly left: string[] }[] = [];
+  const enter = (dir: TreeNode) => way.push({ dir, left: sortChildren(dir.children!) });
   enter(root);
-  for (let next = stack.pop(); next; next = stack.pop()) {
-    const [dir, node, name] = next;
+  for (let top = way.at(-1); top; top = way.at(-1)) {
+    const { dir, left } = top;
+    const name = left.pop();
+    if (name === undefined) {
+      way.pop();
+      continue;
+    }
+    const node = dir.children!.get(name)!;
     names += 1;
     if (node.id === 0) {
       node.id = nodes.length;
@@ -322,17 +326,20 @@ function numberNodes(root: TreeNode): { nodes: TreeNode[]; names: number } {
   return { nodes, names };
 }
 
-/** Puts a directory's map into byte order and returns its entries. */
-function sortChildren(children: Map<string, TreeNode>): [string, TreeNode][] {
-  const list = [...children];
+/** Puts a directory's map into byte order and returns its names, last first. */
+function sortChildren(children: Map<string, TreeNode>): string[] {
+  const names = [...children.keys()];
   // UTF-16 order is byte order unless surrogates (astral characters, escaped bytes) take part.
-  const plain = !list.some(([name]) => SURROGATE.test(name));
-  const compare = plain ? (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0) : comparePaths;
+  const plain = !SURROGATE.test(names.join(''));
   let sorted = true;
-  for (let i = 1; sorted && i < list.length; i++) sorted = compare(list[i - 1]![0], list[i]![0]) < 0;
-  if (sorted) return list;
-  list.sort((a, b) => compare(a[0], b[0]));
-  children.clear();
-  for (const [name, node] of list) children.set(name, node);
-  return list;
+  for (let i = 1; sorted && i < names.length; i++)
+    sorted = plain ? names[i - 1]! < names[i]! : comparePaths(names[i - 1]!, names[i]!) < 0;
+  if (!sorted) {
+    const nodes = new Map(children);
+    if (plain) names.sort();
+    else names.sort(comparePaths);
+    children.clear();
+    for (const name of names) children.set(name, nodes.get(name)!);
+  }
+  return names.reverse();
 }

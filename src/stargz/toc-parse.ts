@@ -64,6 +64,8 @@ export interface TocLimits {
 
 const TYPES: readonly string[] = ['reg', 'dir', 'symlink', 'hardlink', 'char', 'block', 'fifo'];
 
+const NO_CHUNKS: readonly Chunk[] = [];
+
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
 /**
@@ -76,12 +78,36 @@ export function parseToc(json: Buffer, blob: string, end: number, limits: TocLim
   return parser.parse(json);
 }
 
+class ParsedToc implements Toc {
+  readonly entries: readonly TocEntry[];
+  declare readonly unverifiable?: string;
+  #byPath: Map<string, TocEntry> | undefined;
+
+  constructor(entries: readonly TocEntry[], unverifiable: string | undefined) {
+    this.entries = entries;
+    if (unverifiable !== undefined) this.unverifiable = unverifiable;
+  }
+
+  /** Made when first asked for: a start that finds everything in its place never does. */
+  get byPath(): ReadonlyMap<string, TocEntry> {
+    if (this.#byPath) return this.#byPath;
+    const byPath = new Map<string, TocEntry>();
+    for (const entry of this.entries) byPath.set(entry.path, entry);
+    this.#byPath = byPath;
+    return byPath;
+  }
+}
+
 class Parser {
   private readonly entries: Mutable<TocEntry>[] = [];
   private readonly data: Mutable<Chunk>[] = [];
   private readonly userNames = new Map<number, string>();
   private readonly groupNames = new Map<number, string>();
   private unverifiable: string | undefined;
+  private hasHardlinks = false;
+  /** Many files have the same time. */
+  private lastTime = '';
+  private lastMillis = Number.NaN;
   /** Of the entry being read; found to be one. */
   private lastDigest: Digest | undefined;
   /** Number of the record being read, for messages. */
@@ -112,10 +138,9 @@ class Parser {
     }
     if (file) this.finishFile(file);
     this.setNextOffsets();
-    const byPath = new Map(this.entries.map((entry) => [entry.path, entry as TocEntry]));
-    const toc = { entries: this.entries as TocEntry[], byPath };
-    checkHardlinks(toc, this.blob);
-    return this.unverifiable === undefined ? toc : { ...toc, unverifiable: this.unverifiable };
+    const toc = new ParsedToc(this.entries as TocEntry[], this.unverifiable);
+    if (this.hasHardlinks) checkHardlinks(toc, this.blob);
+    return toc;
   }
 
   private recordsOf(json: Buffer): unknown[] {
@@ -145,49 +170,60 @@ class Parser {
     return list;
   }
 
+  /**
+   * A container waits until all entries of its image have been here, and most of them are seen by code that has just
+   * begun to run: members that are not there are not looked into, and little is made that is not kept.
+   */
   private addEntry(fields: Record<string, unknown>): Mutable<TocEntry> {
     const type = this.text(fields, 'type');
     if (!TYPES.includes(type)) this.fail(`"type" one of ${TYPES.join(', ')}, chunk`, type);
+    if (type === 'hardlink') this.hasHardlinks = true;
     const name = this.text(fields, 'name');
     if (name.includes('\0')) this.fail('a "name" without NUL', name);
-    const uid = this.integer(fields, 'uid', true);
-    const gid = this.integer(fields, 'gid', true);
+    const uid = fields.uid === undefined ? 0 : this.integer(fields, 'uid', true);
+    const gid = fields.gid === undefined ? 0 : this.integer(fields, 'gid', true);
     const entry: Mutable<TocEntry> = {
       index: this.entries.length,
       name,
       path: cleanPath(name),
       type: type as EntryType,
       size: type === 'reg' ? this.integer(fields, 'size') : 0,
-      linkName: this.text(fields, 'linkName'),
+      linkName: fields.linkName === undefined ? '' : this.text(fields, 'linkName'),
       mode: this.integer(fields, 'mode', true),
       uid,
       gid,
-      uname: carried(this.userNames, uid, this.text(fields, 'userName')),
-      gname: carried(this.groupNames, gid, this.text(fields, 'groupName')),
-      devMajor: this.integer(fields, 'devMajor', true),
-      devMinor: this.integer(fields, 'devMinor', true),
-      chunks: [],
+      uname: carried(this.userNames, uid, fields.userName === undefined ? '' : this.text(fields, 'userName')),
+      gname: carried(this.groupNames, gid, fields.groupName === undefined ? '' : this.text(fields, 'groupName')),
+      devMajor: fields.devMajor === undefined ? 0 : this.integer(fields, 'devMajor', true),
+      devMinor: fields.devMinor === undefined ? 0 : this.integer(fields, 'devMinor', true),
+      chunks: NO_CHUNKS,
     };
-    const modtime = this.text(fields, 'modtime');
-    // A time that cannot be read is "not known", as in estargz: it must not make a layer unusable.
-    const millis = modtime === '' ? Number.NaN : Date.parse(modtime);
+    const millis = fields.modtime === undefined ? Number.NaN : this.millis(this.text(fields, 'modtime'));
     if (!Number.isNaN(millis)) entry.mtimeSec = Math.floor(millis / 1000);
     const digest = this.digest(fields, 'digest');
     if (digest && type === 'reg') entry.digest = digest;
     this.lastDigest = digest;
-    const xattrs = this.xattrs(fields.xattrs);
+    const xattrs = fields.xattrs === undefined ? undefined : this.xattrs(fields.xattrs);
     if (xattrs) entry.xattrs = xattrs;
     this.entries.push(entry);
     if (type === 'reg' && entry.size > 0) this.addChunk(entry, fields);
     return entry;
   }
 
+  /** A time that cannot be read is "not known", as in estargz: it must not make a layer unusable. */
+  private millis(time: string): number {
+    if (time === this.lastTime) return this.lastMillis;
+    this.lastTime = time;
+    this.lastMillis = time === '' ? Number.NaN : Date.parse(time);
+    return this.lastMillis;
+  }
+
   private addChunk(file: Mutable<TocEntry>, fields: Record<string, unknown>): void {
-    const at = this.integer(fields, 'chunkOffset');
+    const at = fields.chunkOffset === undefined ? 0 : this.integer(fields, 'chunkOffset');
     const previous = file.chunks.at(-1);
     const expected = previous ? previous.at + previous.size : 0;
     if (at !== expected) this.fail(`"chunkOffset" ${expected}`, at);
-    const size = this.integer(fields, 'chunkSize') || file.size - at;
+    const size = (fields.chunkSize === undefined ? 0 : this.integer(fields, 'chunkSize')) || file.size - at;
     if (size <= 0 || at + size > file.size)
       this.fail(`a chunk inside the file's ${file.size} bytes`, `${size} at ${at}`);
     if (size > this.limits.maxChunk) {
@@ -200,13 +236,15 @@ class Parser {
       at,
       size,
       offset: this.integer(fields, 'offset'),
-      innerOffset: this.integer(fields, 'innerOffset'),
+      innerOffset: fields.innerOffset === undefined ? 0 : this.integer(fields, 'innerOffset'),
       nextOffset: this.end,
     };
     const digest = this.digest(fields, 'chunkDigest');
     if (digest) chunk.digest = digest;
     this.checkOffset(chunk);
-    (file.chunks as Chunk[]).push(chunk);
+    // An array that grows from nothing takes room for 17.
+    if (file.chunks.length === 0) file.chunks = [chunk];
+    else (file.chunks as Chunk[]).push(chunk);
     this.data.push(chunk);
   }
 
@@ -222,7 +260,9 @@ class Parser {
   }
 
   private finishFile(file: Mutable<TocEntry>): void {
-    const last = file.chunks.at(-1);
+    const { length } = file.chunks;
+    if (length === 0 && file.size === 0) return;
+    const last = file.chunks[length - 1];
     const covered = last ? last.at + last.size : 0;
     if (covered !== file.size) {
       throw new HotlayerError(
@@ -234,9 +274,9 @@ class Parser {
     // Blobs of before chunk digests: the file's own digest does for a file of one chunk.
     const [only] = file.chunks as Mutable<Chunk>[];
     if (only && !only.digest && file.chunks.length === 1 && file.digest) only.digest = file.digest;
-    if (this.unverifiable === undefined && file.chunks.some((chunk) => !chunk.digest)) {
-      this.unverifiable = `${showPath(file.name)} has a chunk without a digest`;
-    }
+    if (this.unverifiable !== undefined) return;
+    for (const chunk of file.chunks)
+      if (!chunk.digest) this.unverifiable = `${showPath(file.name)} has a chunk without a digest`;
   }
 
   private setNextOffsets(): void {
@@ -319,6 +359,7 @@ export function resolveHardlink(byPath: ReadonlyMap<string, TocEntry>, entry: To
 function checkHardlinks(toc: Toc, blob: string): void {
   const leads = new Set<TocEntry>();
   for (const link of toc.entries) {
+    if (link.type !== 'hardlink') continue;
     const passed = new Set<TocEntry>();
     let at: TocEntry | undefined = link;
     while (at?.type === 'hardlink' && !leads.has(at) && !passed.has(at)) {
