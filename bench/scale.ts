@@ -1,9 +1,20 @@
 // Very large layers: 10 GB beside 0.3 GB of the same kind, and a million entries. Peak memory, and whether the time grows
 // with the size only.
-//   npm run bench:scale -- [--rounds 3] [--only small,large,entries] [--directory DIR] [--note TEXT] [--no-report]
+//   npm run bench:scale -- [--rounds 3] [--only small,large,entries,planned] [--directory DIR] [--note TEXT] [--no-report]
 // The layers are made anew and are large: DIR (default: TMPDIR) needs some 3 GB, on a file system that stores holes.
+import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { closeSync, ftruncateSync, mkdirSync, openSync, readSync, renameSync, rmSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -18,14 +29,17 @@ import { describeHotlayer, describeMachine, machineLine, markdownTable, ROOT, wr
 import { makeRandom, median } from './support/statistics.js';
 
 interface Case {
-  readonly name: 'small' | 'large' | 'entries';
+  readonly name: 'small' | 'large' | 'entries' | 'planned';
   readonly about: string;
   /** Bytes of peak memory that are allowed. */
   readonly maxMemory: number;
   /** Writes the tar. @returns how many entries it has */
   make(fd: number): number;
+  /** The files that a start reads; absent: nothing goes first. */
+  readonly hot?: readonly string[];
 }
 
+const HOTLAYER = [process.execPath, join(ROOT, 'bin/hotlayer.js')];
 const MB = 1e6;
 const FILE_BYTES = 32 * MIB;
 /** So much at the begin of each file has content; the rest is a hole, which is as much work to hash, less to compress. */
@@ -40,6 +54,13 @@ const CASES: readonly Case[] = [
   { name: 'small', about: '0.3 GB in files of 32 MiB', maxMemory: 300 * MB, make: (fd) => bigFiles(fd, SMALL_BYTES) },
   { name: 'large', about: '10 GB of the same', maxMemory: 300 * MB, make: (fd) => bigFiles(fd, LARGE_BYTES) },
   { name: 'entries', about: '1 000 000 entries, most of them small files', maxMemory: 600 * MB, make: manyEntries },
+  {
+    name: 'planned',
+    about: 'the same, planned by a profile of 2000 files',
+    maxMemory: 600 * MB,
+    make: manyEntries,
+    hot: Array.from({ length: 2000 }, (_, i) => `/${entryName(2 + 450 * i + (i % 48))}`),
+  },
 ];
 
 const { values } = parseArgs({
@@ -56,13 +77,16 @@ using temp = makeTempDir(values.directory, 'hotlayer-scale');
 const chosen = CASES.filter((one) => values.only.split(',').includes(one.name));
 const layers = chosen.map((one) => {
   say(`making ${one.about} …`);
-  return { ...one, ...makeImage(one, join(temp.path, one.name)), costs: [] as Cost[] };
+  const image = makeImage(one, join(temp.path, one.name));
+  return { ...one, ...image, how: howToPlan(one, image.reference), costs: [] as Cost[] };
 });
 for (let round = 0; round < Number(values.rounds); round++) {
-  for (const { name, reference, costs } of layers) {
+  for (const { name, reference, how, costs } of layers) {
     const target = join(temp.path, 'target');
-    const args = ['optimize', reference, `oci:${target}:new`, '--no-profile', '--quiet', '--tmpdir', temp.path];
-    const cost = await measure([process.execPath, join(ROOT, 'bin/hotlayer.js'), ...args]);
+    const cost = await measure([
+      ...HOTLAYER,
+      ...['optimize', reference, `oci:${target}:new`, ...how, '--quiet', '--tmpdir', temp.path],
+    ]);
     rmSync(target, { recursive: true });
     costs.push(cost);
     say(
@@ -120,8 +144,8 @@ ${misses.length === 0 ? 'Everything that was asked for holds.' : `**Does not hol
 
 ${markdownTable(['', 'tar', 'entries', 'time', 'CPU', 'rate', 'peak memory', 'allowed'], rows)}
 ${linearity === undefined ? '' : `\n10 GB are converted at ${linearity.toFixed(2)} of the rate of 0.3 GB, or ${(largeCpu! / smallCpu!).toFixed(2)} by CPU time; asked for is ${MIN_LINEARITY} at least.\n`}
-**Method.** \`hotlayer optimize --no-profile\` from an OCI layout with the layer as an uncompressed tar, ${values.rounds} rounds in turn, medians. An eighth of each file of 32 MiB is text-like content, the rest is zeros. Memory is
-the largest VmHWM of the process in all rounds.
+**Method.** The command that a user runs, \`hotlayer optimize\`, from an OCI layout with the layer as an uncompressed tar into another OCI layout, with \`--no-profile\` or, where it says so, with \`-p\` and a profile made by \`hotlayer import\`;
+${values.rounds} rounds in turn, medians. An eighth of each file of 32 MiB is text-like content, the rest is zeros. Memory is the largest VmHWM of the process in all rounds, its threads included; its only child, a shell that waits to clean up, has 1 MB.
 
 **Machine.** ${machineLine(machine)} ${values.note}
 `;
@@ -131,6 +155,16 @@ if (!values['no-report'])
     `written: ${writeReport('bench-scale', { schemaVersion: 1, hotlayer: describeHotlayer(), machine, linearity, results }, markdown).join(', ')}`,
   );
 process.exitCode = misses.length === 0 ? 0 : 1;
+
+/** Flags that say what goes first. */
+function howToPlan({ name, hot }: Case, reference: string): string[] {
+  if (!hot) return ['--no-profile'];
+  const [list, profile] = [join(temp.path, `${name}.list`), join(temp.path, `${name}.json`)];
+  writeFileSync(list, `${hot.join('\n')}\n`);
+  const args = ['import', list, reference, '--output', profile, '--quiet', '--tmpdir', temp.path];
+  execFileSync(HOTLAYER[0]!, [...HOTLAYER.slice(1), ...args], { stdio: 'ignore' });
+  return ['--profile', profile];
+}
 
 function makeImage({ make }: Case, layout: string): { reference: string; bytes: number; entries: number } {
   const blobs = join(layout, 'blobs/sha256');
@@ -185,15 +219,24 @@ function bigFiles(fd: number, bytes: number): number {
   return count;
 }
 
+function directoryOf(i: number): string {
+  return `srv/packages/group-${Math.floor(i / 10_000)}/package-${Math.floor(i / 50)}/`;
+}
+
+/** Of a regular file: every fiftieth entry is a directory, the one after it a symlink. */
+function entryName(i: number): string {
+  return `${directoryOf(i)}module-${i}.js`;
+}
+
 function manyEntries(fd: number): number {
   const body = content(5);
   let parts: Buffer[] = [];
   for (let i = 0; i < ENTRIES; i++) {
-    const parent = `srv/packages/group-${Math.floor(i / 10_000)}/package-${Math.floor(i / 50)}/`;
+    const parent = directoryOf(i);
     const mtime = 1_700_000_000 + (i % 1000);
     if (i % 50 === 0) parts.push(dir(parent, { mtime }));
     else if (i % 50 === 1) parts.push(symlink(`${parent}latest`, `module-${i + 1}.js`, { mtime }));
-    else parts.push(file(`${parent}module-${i}.js`, body.subarray(i, i + 100 + (i % 300)), { mtime }));
+    else parts.push(file(entryName(i), body.subarray(i, i + 100 + (i % 300)), { mtime }));
     if (parts.length < 2000 && i + 1 < ENTRIES) continue;
     const bytes = Buffer.concat(i + 1 < ENTRIES ? parts : [...parts, END]);
     for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done);
