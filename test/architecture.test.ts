@@ -54,7 +54,7 @@ function imports(top = SRC): Import[] {
 }
 
 /** Files beside the rooms are the common ground under all of them. */
-const CORE = ['errors.ts', 'units.ts', 'paths.ts', 'temp.ts'];
+const CORE = ['errors.ts', 'units.ts', 'paths.ts', 'temp.ts', 'garbage.ts'];
 const roomOf = (file: string): string => (CORE.includes(file) ? 'core' : file.split('/')[0]!);
 const floorOf = (room: string): number => FLOORS.findIndex((rooms) => rooms.includes(room));
 

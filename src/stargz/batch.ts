@@ -37,13 +37,16 @@ export interface Batch {
   readonly buffer: SharedArrayBuffer;
 }
 
+/** Bytes of a sha256. */
+export const DIGEST_SIZE = 32;
+
 export interface CompressedBatch {
   /** The members one after the other: in the batch's buffer, or where they do not fit there, in one of its own. */
   readonly blob: Uint8Array<SharedArrayBuffer | ArrayBuffer>;
   /** Where each member ends in `blob`. */
   readonly ends: Float64Array<ArrayBuffer>;
-  /** sha256 of each chunk, in hex, in order; members without a chunk have none. */
-  readonly digests: readonly string[];
+  /** sha256 of each chunk, DIGEST_SIZE bytes each, in order; members without a chunk have none. */
+  readonly digests: Uint8Array<ArrayBuffer>;
 }
 
 /** @throws HL_ERR_IO when a source is shorter than the batch expects, and what the codec throws */
@@ -51,7 +54,8 @@ export function compressBatch(batch: Batch, codec: Pick<Codec, 'gzipBorrowed'>):
   const bytes = bytesOf(batch);
   fill(batch, bytes);
   const { members } = batch;
-  const digests: string[] = [];
+  const digests = Buffer.allocUnsafeSlow(DIGEST_SIZE * chunksIn(members));
+  let chunks = 0;
   const ends = new Float64Array(members.length / 3);
   let blob: Buffer<ArrayBufferLike> = Buffer.from(batch.buffer, batch.buffer.byteLength / 2);
   let start = 0;
@@ -59,7 +63,10 @@ export function compressBatch(batch: Batch, codec: Pick<Codec, 'gzipBorrowed'>):
   for (let i = 0; i < ends.length; i++) {
     const end = members[3 * i]!;
     const chunk = members[3 * i + 1]!;
-    if (chunk > 0) digests.push(hash('sha256', bytes.subarray(start, start + chunk)));
+    if (chunk > 0) {
+      digests.write(hash('sha256', bytes.subarray(start, start + chunk)), DIGEST_SIZE * chunks, 'hex');
+      chunks += 1;
+    }
     const whole = codec.gzipBorrowed(bytes.subarray(start, end), members[3 * i + 2]!);
     const member = batch.piece ? pieceOf(whole, batch.piece) : whole;
     if (length + member.length > blob.length) blob = enlarged(blob, length, member.length);
@@ -67,7 +74,13 @@ export function compressBatch(batch: Batch, codec: Pick<Codec, 'gzipBorrowed'>):
     ends[i] = length;
     start = end;
   }
-  return { blob: new Uint8Array(blob.buffer, blob.byteOffset, length), ends, digests };
+  return { blob: new Uint8Array(blob.buffer, blob.byteOffset, length), ends, digests: new Uint8Array(digests.buffer) };
+}
+
+function chunksIn(members: Float64Array): number {
+  let count = 0;
+  for (let i = 1; i < members.length; i += 3) if (members[i]! > 0) count += 1;
+  return count;
 }
 
 /** RFC 1952 section 2.3 without options, as codec.ts makes them; and the CRC and the length at the end. */

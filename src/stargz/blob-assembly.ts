@@ -3,7 +3,7 @@
 import { createHash, type Hash } from 'node:crypto';
 import { crc32 } from 'node:zlib';
 import type { Digest } from '../image/digest.js';
-import { type Batch, bytesOf, type CompressedBatch, memberTrailer } from './batch.js';
+import { type Batch, bytesOf, type CompressedBatch, DIGEST_SIZE, memberTrailer } from './batch.js';
 import type { TocBuilder, TocMeta, WrittenChunk } from './toc.js';
 
 /** Gets the blob's bytes in order; awaited before it gets more. The buffer is used again once that has resolved. */
@@ -78,12 +78,17 @@ export class BlobAssembly {
     const blob = Buffer.from(result.blob.buffer, result.blob.byteOffset, result.blob.byteLength);
     this.tarHash.update(bytes);
     this.blobHash.update(blob);
-    let chunks = 0;
+    const digests = Buffer.from(result.digests.buffer);
+    let digestAt = 0;
     let start = 0;
     let offset = this.size;
     for (let i = 0; i < result.ends.length; i++) {
       const size = batch.members[3 * i + 1]!;
-      if (size > 0) this.chunk(offset, bytes.subarray(start, start + size), result.digests[chunks++]!);
+      if (size > 0) {
+        const digest = digests.toString('hex', digestAt, digestAt + DIGEST_SIZE);
+        digestAt += DIGEST_SIZE;
+        this.chunk(offset, bytes.subarray(start, start + size), digest);
+      }
       start = batch.members[3 * i]!;
       offset = this.size + result.ends[i]!;
     }

@@ -29,9 +29,9 @@ function work({ id, batch }: CompressionTask, codec: Codec): void {
     parentPort!.postMessage({ id, error: plain(error) } satisfies CompressionReply);
     return;
   }
-  const { blob, ends } = reply.result;
+  const { blob, ends, digests } = reply.result;
   const own = blob.buffer instanceof ArrayBuffer ? [blob.buffer] : [];
-  parentPort!.postMessage(reply, [ends.buffer, ...own]);
+  parentPort!.postMessage(reply, [ends.buffer, digests.buffer, ...own]);
 }
 
 openCodec(input.codec, input.level).then(

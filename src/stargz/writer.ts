@@ -5,6 +5,7 @@
 // (headers, directories, links, empty files, padding) rides in the member that is open.
 import { readSync } from 'node:fs';
 import { HotlayerError } from '../errors.js';
+import { collectGarbage } from '../garbage.js';
 import type { Digest } from '../image/digest.js';
 import { showPath } from '../paths.js';
 import { MIB } from '../units.js';
@@ -66,6 +67,8 @@ export async function writeStargz(input: StargzInput, sink: Sink): Promise<Starg
   return new Writer(input, sink).write();
 }
 
+/** Entries of which what was needed to plan and check them, and is garbage now, takes 20 MiB and more. */
+const MANY_ENTRIES = 200_000;
 /** Bytes copied at once where a directory or link has a payload. */
 const COPY = MIB;
 
@@ -112,6 +115,7 @@ class Writer {
   async write(): Promise<StargzResult> {
     checkOrder(this.input);
     checkNames(this.input, this.effective, (...warning) => this.warn(...warning));
+    if (this.input.scan.entries.length > MANY_ENTRIES) collectGarbage();
     try {
       for (const batch of this.content()) await this.submit(batch);
       this.input.onLaidOut?.();
