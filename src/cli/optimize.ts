@@ -41,7 +41,7 @@ import { optimizeWhole, type PlatformSteps, showWhole, workloadsOn } from './opt
 import { showPackages } from './origin-summary.js';
 import type { Output } from './output.js';
 import { openingOf, profileSpooled, tempParentOf } from './profiling.js';
-import { showPlan } from './show-plan.js';
+import { showPlan, showPlannedLayers } from './show-plan.js';
 import { bar, table } from './table.js';
 import { writeProgress } from './write-progress.js';
 
@@ -101,7 +101,12 @@ export function addOptimize(program: Command, register: Register): void {
       if (!single) context.out.result(`${platform}${result ? `  ${result.manifest.digest}` : ''}`);
       showPlan(context.out, plan, profile, forecasts.get(plan));
       if (result) showLayers(context.out, result);
-      if (plan.model?.workloads) showRegrets(context.out, plan.model.workloads, plan.model.networks);
+      else showPlannedLayers(context.out, plan, profile);
+      if (plan.model?.workloads || plan.packages) context.out.result();
+      if (plan.model?.workloads) {
+        showRegrets(context.out, plan.model.workloads, plan.model.networks);
+        if (plan.packages) context.out.result();
+      }
       if (plan.packages) showPackages(context.out, plan.packages, 'plan');
       if (!single) context.out.result();
     }

@@ -13,6 +13,7 @@ export function showPlan(out: Output, plan: Plan, profile: Profile | undefined, 
   const files = read.length === 1 ? 'file is' : 'files are';
   showSome(out, `${formatCount(read.length)} ${files} cheaper behind the landmark:`, read);
   if (model && model.gap > 0) out.note(`A better plan could be ${formatShare(model.gap, 1)} faster, at most.`);
+  else if (model) out.detail('No other choice of files is faster, by the model that this plan was made with.');
   const paths = missed.length === 1 ? 'path is' : 'paths are';
   showSome(
     out,
@@ -44,17 +45,85 @@ function showForecast(out: Output, { networks, verdict, warnings, assumptions, r
   ]);
   for (const line of table(columns, rows)) out.result(line);
   out.result(`${verdict.lazy ? 'Lazy pays' : 'Lazy does not pay everywhere'}: ${verdict.because}.`);
-  for (const { network, bytesPerSecond, always } of verdict.crossover) {
-    const what =
-      bytesPerSecond === undefined
-        ? `${always === 'lazy' ? 'lazy' : 'a full pull'} is faster at every rate`
-        : `lazy is faster below ${formatRate(bytesPerSecond)}, a full pull above`;
-    out.detail(`With the round-trip time of ${network}: ${what}.`);
-  }
+  for (const line of crossoverText(verdict.crossover)) out.result(line);
   for (const warning of warnings) out.warn(warning);
+  if (out.verbose) showSpread(out, networks);
   out.detail(`Simulated from ${runs} ${runs === 1 ? 'run' : 'runs'}. What is assumed:`);
   for (const line of assumptions) out.detail(`  ${line}`);
   out.result();
+}
+
+/** One sentence where it is the same with every round-trip time. */
+export function crossoverText(crossover: Forecast['verdict']['crossover']): string[] {
+  const said = crossover.map(({ bytesPerSecond, always }) =>
+    bytesPerSecond === undefined
+      ? `${always === 'lazy' ? 'lazy' : 'a full pull'} is faster at every rate`
+      : `lazy is faster below ${formatRate(bytesPerSecond)}, a full pull above`,
+  );
+  const [first] = said;
+  if (first === undefined) return [];
+  if (said.every((what) => what === first)) return [`${first.slice(0, 1).toUpperCase()}${first.slice(1)}.`];
+  return said.map((what, i) => `With the round-trip time of ${crossover[i]!.network}: ${what}.`);
+}
+
+/** How far the runs lie apart, and what a start asks the registry for. */
+function showSpread(out: Output, networks: Forecast['networks']): void {
+  for (const { name, variants } of networks) {
+    const rows = VARIANTS.map((variant) => {
+      const { ready, bytes, requests, misses } = variants[variant];
+      return [
+        NAMES[variant],
+        `${formatNanos(ready.min)} … ${formatNanos(ready.max)}`,
+        formatBytes(bytes.median),
+        formatCount(requests.median),
+        formatCount(misses.median),
+      ];
+    });
+    const columns = [
+      { title: `${name}, over the runs` },
+      { title: 'ready, min … max', align: 'right' },
+      { title: 'fetched', align: 'right' },
+      { title: 'requests', align: 'right' },
+      { title: 'waited for', align: 'right' },
+    ] as const;
+    for (const line of table(columns, rows)) out.detail(line);
+  }
+}
+
+/** What goes before the landmark of each layer, of a plan that is not carried out. */
+export function showPlannedLayers(
+  out: Pick<Output, 'result'>,
+  { layers }: Pick<Plan, 'layers'>,
+  profile: Pick<Profile, 'files'> | undefined,
+): void {
+  const rows = layers.map(({ index, hot, hotBytes, chunks }) => {
+    const own = Object.keys(chunks ?? {}).length;
+    const parts = [
+      ...(hot.length > 0 ? [] : [whyNone(profile, index)]),
+      ...(own > 0 ? [`${formatCount(own)} ${own === 1 ? 'file' : 'files'} divided where reading is`] : []),
+    ];
+    return [
+      String(index),
+      hot.length === 0 ? 'no prefetch' : formatCount(hot.length),
+      hot.length === 0 ? '' : formatBytes(hotBytes),
+      parts.join('; '),
+    ];
+  });
+  const columns = [
+    { title: 'layer' },
+    { title: 'before the landmark', align: 'right' },
+    { title: 'content', align: 'right' },
+    { title: '' },
+  ] as const;
+  for (const line of table(columns, rows)) out.result(line);
+}
+
+function whyNone(profile: Pick<Profile, 'files'> | undefined, layer: number): string {
+  if (!profile) return 'nothing is known of a start';
+  const read = profile.files.filter((file) => file.layer === layer && file.type === 'reg' && file.bytesRead.max > 0);
+  if (read.length === 0) return 'nothing of it is read';
+  const files = read.length === 1 ? '1 file is' : `${formatCount(read.length)} files are`;
+  return `${files} read, and cheaper fetched then`;
 }
 
 /** Bits a second. */
