@@ -55,6 +55,9 @@ async function run(): Promise<number> {
     const ours = await makeVariant(workshop, OURS, workload, image);
     made.set(workload.recipe.name, { peer, ours, touched: await touchedBytes(workshop, ours) });
   }
+  const plain = new Map<string, readonly string[]>();
+  for (const workload of options.reportOnly ? [] : workloads)
+    plain.set(workload.recipe.name, await onDirectory(workload, join(temp.path, workload.recipe.name), directory));
   let failures = 0;
   for (let round = 0; round < runs && !options.reportOnly; round++) {
     for (const [i, workload] of workloads.entries()) {
@@ -68,7 +71,7 @@ async function run(): Promise<number> {
         const cache = join(temp.path, 'cache');
         const turns = {
           peer: async () => ({ peer: (await coldStart(workshop, proxy, peer, 'stargz', workload.ready)).start }),
-          ours: () => measureOurs(workshop, proxy, workload, ours, cache),
+          ours: () => measureOurs(workshop, proxy, workload, ours, cache, plain.get(name)!),
         };
         try {
           const order = (round + i + k) % 2 === 0 ? (['peer', 'ours'] as const) : (['ours', 'peer'] as const);
@@ -87,12 +90,9 @@ async function run(): Promise<number> {
       }
     }
   }
-  const directories = options.reportOnly ? [] : await measureDirectories(workloads, runs, temp.path, directory);
-  const plain = new Journal<{ image: string; readyMs: number }>(join(directory, 'measurements-directory.jsonl'));
-  for (const one of directories) plain.add(one);
   const stored = new Map<string, StoredImage>();
   for (const { recipe } of workloads) stored.set(recipe.name, await storedFor(directory, recipe.name, OURS.name));
-  report(journal.entries(), plain.entries(), made, stored);
+  report(journal.entries(), made, stored);
   return failures > 0 ? 1 : 0;
 }
 
@@ -102,41 +102,27 @@ async function measureOurs(
   { ready }: Workload,
   { repository, tag }: Made,
   cache: string,
-): Promise<Pick<Measured, 'cold' | 'warm'>> {
+  onDirectory: readonly string[],
+): Promise<Pick<Measured, 'cold' | 'warm' | 'directory'>> {
   await workshop.warm(repository, tag);
   const words = ['--plain-http', '--cache-dir', cache];
   const reference = `${proxy.host}/${repository}:${tag}`;
   const cold = await startLazily([...words, reference], ready, proxy);
-  const warm = await startLazily([...words, '--offline', reference], ready, proxy);
-  return { cold, warm };
+  const warm = await startLazily([...words, reference], ready, proxy);
+  const directory = await startLazily(onDirectory, ready);
+  return { cold, warm, directory };
 }
 
-/** The same containers on a plain directory, with the same runtime. */
-async function measureDirectories(workloads: readonly Workload[], runs: number, temp: string, directory: string) {
-  const measured: { image: string; readyMs: number }[] = [];
-  for (const { recipe, ready } of workloads) {
-    const root = join(temp, recipe.name);
-    try {
-      const image = await labImage(recipe, join(directory, 'images'));
-      await extractImage(image.reference, root);
-      const { Cmd, User, WorkingDir } = recipe.config;
-      const words = [
-        ...['-e', 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'],
-        ...(User ? ['--user', User] : []),
-        ...(WorkingDir ? ['--workdir', WorkingDir] : []),
-      ];
-      for (let round = 0; round < runs; round++) {
-        const { readyMs } = await startLazily([...words, `dir:${root}`, '--', ...Cmd], ready);
-        measured.push({ image: recipe.name, readyMs });
-      }
-      say(`${recipe.name} on a directory: ${measured.at(-1)!.readyMs} ms`);
-    } catch (error) {
-      say(`${recipe.name} on a directory: FAILED: ${(error as Error).message}`);
-    } finally {
-      rmSync(root, { recursive: true, force: true });
-    }
-  }
-  return measured;
+/** The image on a plain directory, and the words that start the same container from it. */
+async function onDirectory({ recipe }: Workload, root: string, directory: string): Promise<string[]> {
+  await extractImage((await labImage(recipe, join(directory, 'images'))).reference, root);
+  const { Cmd, User, WorkingDir } = recipe.config;
+  return [
+    ...['-e', 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'],
+    ...(User ? ['--user', User] : []),
+    ...(WorkingDir ? ['--workdir', WorkingDir] : []),
+    ...[`dir:${root}`, '--', ...Cmd],
+  ];
 }
 
 /** Compressed bytes of the chunks that a start reads, as the image says. */
@@ -151,7 +137,6 @@ async function touchedBytes(workshop: Workshop, { repository, digest, layers }: 
 
 function report(
   measured: readonly Measured[],
-  plain: readonly { image: string; readyMs: number }[],
   made: ReadonlyMap<string, { peer: Made; ours: Made; touched: number }>,
   stored: ReadonlyMap<string, StoredImage>,
 ): void {
@@ -159,9 +144,10 @@ function report(
     options.workloads.flatMap(({ recipe, extra }): Case[] => {
       const { peer, ours, touched } = made.get(recipe.name)!;
       const digests = `${peer.digest} ${ours.digest}`;
-      const own = measured.filter((m) => m.image === recipe.name && m.network === network && m.digests === digests);
-      const directory = plain.filter(({ image }) => image === recipe.name).map(({ readyMs }) => readyMs);
-      const about = { image: recipe.name, network, mbit, extra: extra ?? false, touched, directory };
+      const all = measured.filter((m) => m.image === recipe.name && m.digests === digests);
+      const own = all.filter((m) => m.network === network);
+      const local = { warm: all.map((m) => m.warm.readyMs), directory: all.map((m) => m.directory.readyMs) };
+      const about = { image: recipe.name, network, mbit, extra: extra ?? false, touched, ...local };
       const predicted = predictRun(stored.get(recipe.name)!, OURS.name, network);
       return own.length === 0 ? [] : [{ ...about, measured: own, ...(predicted && { predicted }) }];
     }),

@@ -23,6 +23,8 @@ export interface Start {
 const HOTLAYER = join(ROOT, 'bin/hotlayer.js');
 /** From the signal to the end of everything, ms. */
 const END_MS = 20_000;
+/** Some programs, started first in a container, never hear of the signal: who asks three times gets its end all the same. */
+const ASK_MS = 1000;
 
 /**
  * Starts `hotlayer run WORDS`, waits until it is ready, and ends it.
@@ -59,7 +61,9 @@ async function end(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   const exited = once(child, 'exit');
   child.kill('SIGTERM');
+  const again = setInterval(() => child.kill('SIGTERM'), ASK_MS);
   const timer = setTimeout(() => child.kill('SIGKILL'), END_MS);
   await exited;
+  clearInterval(again);
   clearTimeout(timer);
 }

@@ -18,8 +18,8 @@ export interface LazyLayerOptions {
   readonly tocDigest: Digest;
   /** Bytes of the blob as they come, one piece after the other; tried once. */
   pieces(pieces: Pieces, signal: AbortSignal): AsyncIterable<Buffer>;
-  /** The TOC, when it was read just now. */
-  readonly toc?: Pick<Toc, 'entries' | 'byPath'> | undefined;
+  /** The TOC, when it is at hand. Called once at most; throws as loadToc. */
+  readonly toc?: (() => Toc) | undefined;
 }
 
 export class LazyLayer {
@@ -28,6 +28,7 @@ export class LazyLayer {
   readonly tocDigest: Digest;
   readonly pieces: LazyLayerOptions['pieces'];
   #toc: LoadedToc | undefined;
+  #atHand: LazyLayerOptions['toc'];
   #store: LayerStore | undefined;
 
   constructor(options: LazyLayerOptions) {
@@ -35,8 +36,7 @@ export class LazyLayer {
     this.directory = options.directory;
     this.tocDigest = options.tocDigest;
     this.pieces = options.pieces;
-    const { toc } = options;
-    if (toc) this.#toc = withTable(toc);
+    this.#atHand = options.toc;
   }
 
   /** @throws HL_ERR_IO, HL_ERR_STARGZ */
@@ -66,7 +66,10 @@ export class LazyLayer {
   }
 
   #load() {
-    this.#toc ??= loadToc(this.directory, this.tocDigest, this.name);
+    this.#toc ??= this.#atHand
+      ? withTable(this.#atHand(), this.name)
+      : loadToc(this.directory, this.tocDigest, this.name);
+    this.#atHand = undefined;
     return this.#toc;
   }
 }

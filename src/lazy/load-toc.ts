@@ -20,12 +20,12 @@ export function loadToc(directory: string, digest: Digest, name: string): Loaded
       hint: 'try again',
     });
   }
-  const toc = parseToc(kept.json, name, kept.tocOffset, STARGZ_LIMITS);
-  if (toc.unverifiable !== undefined) throw new HotlayerError('HL_ERR_STARGZ', `${name}: ${toc.unverifiable}`);
-  return withTable(toc);
+  return withTable(parseToc(kept.json, name, kept.tocOffset, STARGZ_LIMITS), name);
 }
 
-export function withTable(toc: Pick<Toc, 'entries' | 'byPath'>): LoadedToc {
+/** @throws HL_ERR_STARGZ when what it lists cannot be verified */
+export function withTable(toc: Toc, name: string): LoadedToc {
+  if (toc.unverifiable !== undefined) throw new HotlayerError('HL_ERR_STARGZ', `${name}: ${toc.unverifiable}`);
   return {
     entries: toc.entries,
     get byPath() {

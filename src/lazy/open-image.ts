@@ -178,7 +178,7 @@ async function openLayer(
     return whole(source, descriptor, index, name, 'its descriptor names no TOC digest', options, meter);
   }
   const directory = options.cache.use('layers', tocDigest!);
-  let toc: Toc | undefined;
+  let toc: (() => Toc) | undefined;
   if (!readKeptToc(directory, tocDigest!)) {
     if (options.offline) throw notCached(`the TOC of ${name} is not in the cache`);
     const found = await fetchVerifiableToc(source, descriptor, index, name, tocDigest!, options, meter);
@@ -201,7 +201,10 @@ function tailFor({ size, annotations }: Descriptor): number {
   return Math.min(2 * MIB, Math.max(32 * KIB, Math.ceil(size / 100)));
 }
 
-/** The TOC, or why the layer cannot be read lazily. */
+/**
+ * The TOC, or why the layer cannot be read lazily. What we wrote ourselves is fit for that: it is read when it is needed,
+ * while the thread that serves the files reads it, too, instead of before.
+ */
 async function fetchVerifiableToc(
   source: ImageSource,
   descriptor: Descriptor,
@@ -210,7 +213,7 @@ async function fetchVerifiableToc(
   tocDigest: Digest,
   options: OpenLazyOptions,
   meter: Meter,
-): Promise<{ readonly stored: StoredToc; readonly toc: Toc } | string> {
+): Promise<{ readonly stored: StoredToc; readonly toc: () => Toc } | string> {
   const blob: BlobSource = {
     name,
     size: descriptor.size,
@@ -224,8 +227,10 @@ async function fetchVerifiableToc(
   };
   try {
     const stored = await fetchToc(blob, { tocDigest, tail: tailFor(descriptor) });
-    const toc = parseToc(stored.json, name, stored.footer.tocOffset, STARGZ_LIMITS);
-    return toc.unverifiable ?? { stored, toc };
+    const parse = () => parseToc(stored.json, name, stored.footer.tocOffset, STARGZ_LIMITS);
+    if (descriptor.annotations?.[ANNOTATION.tocOffset] !== undefined) return { stored, toc: parse };
+    const toc = parse();
+    return toc.unverifiable ?? { stored, toc: () => toc };
   } catch (error) {
     if (!isHotlayerError(error) || error.code !== 'HL_ERR_STARGZ') throw error;
     return error.message.replace(`${name}: `, '');
