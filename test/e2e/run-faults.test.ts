@@ -1,12 +1,12 @@
 // What goes wrong while a container runs from an image that is not here: nobody gets wrong bytes, nobody hangs for ever,
 // and nothing is left behind.
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { namespaceCommand } from '../support/namespace.js';
-import { processesWith } from '../support/processes.js';
+import { commandOf, descendants, processesWith } from '../support/processes.js';
 import { expectCli, startCli } from './cli.js';
 import { lackingLazy, lazyImage, serve } from './lazy-image.js';
 import { newMarker, SOON } from './leftovers.js';
@@ -16,6 +16,9 @@ const BIG = noise(200_000);
 
 /** Has the two programs fetched; `wait_for` waits for a file of the directory that the test and the container share. */
 const WAIT = 'sleep 0; cat </dev/null; wait_for() { while [ ! -e /ctl/$1 ]; do sleep 0.05; done; }; ';
+
+/** For what ends by itself. */
+const PATIENCE_MS = 30_000;
 
 test('faults', { skip: lackingLazy() }, async (t) => {
   const image = await lazyImage(t);
@@ -115,6 +118,93 @@ test('faults', { skip: lackingLazy() }, async (t) => {
       proxy.rule = () => undefined;
     });
   }
+
+  /** Waits for the end of all that has the marker; a busy machine may take long. */
+  const nothingWith = async (marker: string, dir: string) => {
+    for (const end = Date.now() + PATIENCE_MS; processesWith(marker).length > 0 && Date.now() < end; ) await sleep(25);
+    assert.deepEqual(processesWith(marker).map(commandOf), []);
+    const mounts = readFileSync('/proc/self/mountinfo', 'utf8').split('\n');
+    assert.deepEqual(
+      mounts.filter((line) => line.includes(dir)),
+      [],
+    );
+    const temporary = () => readdirSync(join(dir, 'tmp'));
+    for (const end = Date.now() + PATIENCE_MS; temporary().length > 0 && Date.now() < end; ) await sleep(25);
+    assert.deepEqual(temporary(), []);
+  };
+
+  await t.test('SIGKILL of hotlayer at any moment of a start: nothing is left, and the cache is good', async () => {
+    const { dir, words } = setUp();
+    const began = Date.now();
+    assert.equal((await expectCli(0, words)).stdout, SAYS);
+    const whole = Date.now() - began;
+    const moments = 12;
+    for (let n = 0; n < moments; n++) {
+      const marker = newMarker();
+      const running = startCli([...words.slice(0, -1), '--tmpdir', join(dir, 'tmp'), reference], {
+        env: { E2E_MARKER: marker },
+        detached: true,
+      });
+      await sleep((whole * n) / moments);
+      running.child.kill('SIGKILL');
+      await running.done;
+      await nothingWith(marker, dir);
+      if (n % 2 === 0) rmSync(join(dir, 'cache/v1/layers'), { recursive: true, force: true });
+    }
+    assert.equal((await expectCli(0, words)).stdout, SAYS);
+  });
+
+  await t.test('SIGKILL of the workload: its status says so, and nothing is left', async () => {
+    const { dir, script } = setUp();
+    const marker = newMarker();
+    const args = script('cat /proc/self/stat >/dev/null; : >/ctl/up; while :; do cat </dev/null; done');
+    const running = startCli(args, { env: { E2E_MARKER: marker }, detached: true });
+    await appears(join(dir, 'up'));
+    const workload = descendants(running.pid).find(({ command }) => command.startsWith('/bin/sh -c sleep 0'));
+    assert.ok(workload, 'its first process');
+    process.kill(workload.pid, 'SIGKILL');
+    const { status, stderr } = await running.done;
+    assert.equal(status, 137, stderr);
+    await nothingWith(marker, dir);
+  });
+
+  await t.test(
+    'a cache of which every file is damaged: fetched again; without the registry, no wrong byte',
+    async () => {
+      const { dir, words, script } = setUp();
+      const all = script('cat /app/unread.bin >/ctl/big && cat /app/data.txt');
+      assert.equal((await expectCli(0, all)).stdout, DATA);
+      const damage = (which: RegExp) => {
+        let damaged = 0;
+        for (const name of readdirSync(join(dir, 'cache'), { recursive: true }) as string[]) {
+          const path = join(dir, 'cache', name);
+          if (!statSync(path).isFile() || statSync(path).size === 0 || !which.test(name)) continue;
+          const bytes = readFileSync(path);
+          // Every other kilobyte, the first and the last byte among them.
+          for (let at = 0; at < bytes.length; at++)
+            if (Math.floor(at / 1024) % 2 === 0 || at === bytes.length - 1) bytes[at]! ^= 0x20;
+          writeFileSync(path, bytes);
+          damaged += 1;
+        }
+        return damaged;
+      };
+      assert.ok(damage(/./) >= 6, 'documents, a name, TOCs and content of the layers');
+      assert.equal((await expectCli(0, words)).stdout, SAYS);
+      assert.equal((await expectCli(0, all)).stdout, DATA);
+      assert.deepEqual(readFileSync(join(dir, 'big')), BIG);
+      // Now only what the programs are made of is right.
+      const layer = readdirSync(join(dir, 'cache/v1/layers')).find((name) =>
+        readFileSync(join(dir, 'cache/v1/layers', name, 'toc'), 'utf8').includes('unread.bin'),
+      )!;
+      assert.equal(damage(new RegExp(`${layer}/data$`)), 1);
+      const [command, ...rest] = all;
+      const { status, stdout, stderr } = await startCli([command!, '--offline', ...rest]).done;
+      assert.deepEqual([status, stdout], [1, ''], stderr);
+      assert.match(stderr, /app\/unread.bin/);
+      const got = readFileSync(join(dir, 'big'));
+      assert.ok(got.length < BIG.length && got.equals(BIG.subarray(0, got.length)), 'only what is right');
+    },
+  );
 
   await t.test('a disk that is full: the container runs all the same', async () => {
     const { dir, words } = setUp();
