@@ -27,16 +27,22 @@ function reap(path: string): void {
 
 /**
  * @param what needs it, for the message
+ * @param hint what else can be done about it than to free some
  * @throws HL_ERR_IO when the file system of `directory` has less than `bytes` for us. One that does not say how large it
  *   is has enough
  */
-export function requireSpace(directory: string, bytes: Bytes, what: string): void {
+export function requireSpace(
+  directory: string,
+  bytes: Bytes,
+  what: string,
+  hint = 'choose a place with more room with --tmpdir',
+): void {
   const { blocks, bavail, bsize } = statfsSync(directory);
   if (blocks === 0 || bavail * bsize >= bytes) return;
   throw new HotlayerError(
     'HL_ERR_IO',
     `${what} need at least ${formatBytes(bytes)} in ${dirname(directory)}; there are ${formatBytes(bavail * bsize)} free`,
-    { hint: 'free some space there, or choose a place with more room with --tmpdir', context: { file: directory } },
+    { hint: `free some space there, or ${hint}`, context: { file: directory } },
   );
 }
 

@@ -39,6 +39,7 @@ export async function openArchiveSink(file: string, form: ArchiveForm, fsync: bo
   let state: 'open' | 'committed' | 'aborted' = 'open';
   return {
     ...(form.kind === 'docker-archive' ? { losesAnnotations: true, onlyImages: true } : {}),
+    requireSpace: staging.requireSpace,
     createBlob: staging.createBlob,
     copyBlob: staging.copyBlob,
     putBytes: staging.putBytes,

@@ -40,6 +40,7 @@ export async function openLayoutSink(directory: string, tag: string | undefined,
   let state: 'open' | 'committed' | 'aborted' = 'open';
 
   const sink: ImageSink = {
+    requireSpace: staging.requireSpace,
     createBlob: staging.createBlob,
     putBytes: staging.putBytes,
     async copyBlob(descriptor, open) {

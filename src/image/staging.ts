@@ -6,8 +6,8 @@ import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { HotlayerError } from '../errors.js';
-import type { TempDir } from '../temp.js';
-import { KIB } from '../units.js';
+import { requireSpace, type TempDir } from '../temp.js';
+import { type Bytes, KIB } from '../units.js';
 import { type Digest, hexOf } from './digest.js';
 import { fileError } from './files.js';
 import type { BlobWriter, Descriptor } from './types.js';
@@ -18,6 +18,8 @@ export interface Staging {
   readonly path: string;
   /** What has been staged, with sizes. */
   readonly blobs: ReadonlyMap<Digest, number>;
+  /** As ImageSink's. */
+  requireSpace(bytes: Bytes): void;
   createBlob(): Promise<BlobWriter>;
   copyBlob(descriptor: Descriptor, open: () => Readable): Promise<void>;
   putBytes(bytes: Uint8Array): Promise<{ digest: Digest; size: number }>;
@@ -111,6 +113,9 @@ export function makeStaging(temp: TempDir, fsync: boolean): Staging {
   return {
     path,
     blobs,
+    requireSpace(bytes) {
+      requireSpace(temp.path, bytes, 'the new layers', 'write the image elsewhere');
+    },
     createBlob: begin,
     async copyBlob(descriptor, openSource) {
       if (blobs.has(descriptor.digest)) return;

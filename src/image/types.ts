@@ -1,5 +1,6 @@
 // The shapes of an image, as the OCI image specification names them. Views are immutable: a change is a new value.
 import type { Readable } from 'node:stream';
+import type { Bytes } from '../units.js';
 import type { Digest } from './digest.js';
 
 export const MEDIA = {
@@ -200,6 +201,11 @@ export interface ImageSink {
   readonly losesAnnotations?: true;
   /** True: this form holds one image, not an index. */
   readonly onlyImages?: true;
+  /**
+   * Fails at once where writing so many bytes is sure to fail later. Absent: they go to no disk of this machine.
+   * @throws HL_ERR_IO
+   */
+  requireSpace?(bytes: Bytes): void;
   createBlob(): Promise<BlobWriter>;
   /** Takes a blob over unchanged, verified while it is copied. */
   copyBlob(descriptor: Descriptor, open: () => Readable): Promise<void>;

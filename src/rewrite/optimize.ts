@@ -57,6 +57,8 @@ export interface OptimizeOptions {
 export class MadeLayers {
   /** By what makes their bytes: blob, order, chunks. `by` is the image's work that began it. */
   readonly results = new Map<string, { readonly by: object; readonly result: Promise<OptimizedLayerResult> }>();
+  /** Blobs that were begun with. */
+  readonly sources = new Set<Digest>();
   /** By blob, of those whose plan has a start that is to be told. */
   readonly tocs = new Map<Digest, WrittenToc>();
 }
@@ -169,6 +171,7 @@ class Optimizer {
     const temp = makeTempDir(options.tempParent);
     this.tempDir = temp.path;
     if (!options.spooled) requireSpoolSpace(source.layers, temp.path);
+    this.sink.requireSpace?.(this.leastBytes());
     const writes: Promise<OptimizedLayerResult>[] = [];
     if (source.layers.reduce((sum, layer) => sum + layer.descriptor.size, 0) > WORTH_THREADS) {
       this.pool = new CompressionPool(codec, { jobs: options.jobs ?? availableParallelism(), signal: this.signal });
@@ -195,6 +198,17 @@ class Optimizer {
       if (!options.spooled) for (const layer of this.spooled) layer.close();
       temp.remove();
     }
+  }
+
+  /** What the new layers take at least, hardly ever less: those compressed already, if badly, by another compressor. */
+  private leastBytes(): number {
+    const { sources } = this.made;
+    let bytes = 0;
+    for (const { descriptor, compression } of this.source.layers) {
+      if (compression !== 'none' && !sources.has(descriptor.digest)) bytes += descriptor.size;
+      sources.add(descriptor.digest);
+    }
+    return Math.floor(bytes / 3);
   }
 
   private spool(layer: Layer, dir: string): Promise<SpooledLayer> {

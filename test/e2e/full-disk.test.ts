@@ -41,6 +41,13 @@ describe('a disk that is full', { skip: noDisk() }, () => {
       /cannot write the spool file.*ENOSPC[\s\S]*--tmpdir/,
     ],
     [
+      'much too small for the image: said before it is written',
+      (disk) => ['oci:image', `oci-archive:${disk}/out.tar`],
+      MIB,
+      32 * MIB,
+      /new layers need at least 2\.\d+ MiB in .*; there are .* free[\s\S]*write the image elsewhere/,
+    ],
+    [
       'too small for the image, a new layout',
       (disk) => ['oci:image', `oci:${disk}/out`],
       4 * MIB,
