@@ -10,6 +10,7 @@ import { bestMatches } from '../image/platform.js';
 import { showPath } from '../paths.js';
 import type { OptimizeOptions } from '../rewrite/optimize.js';
 import { type OptimizeIndexResult, optimizeIndex, type PlatformPlan } from '../rewrite/optimize-index.js';
+import type { SharedSpools } from '../rootfs/shared-spools.js';
 import type { SpooledImage } from '../rootfs/spooled-image.js';
 import { formatBytes, formatCount, formatShare } from '../units.js';
 import type { CommandContext } from './main.js';
@@ -35,7 +36,7 @@ export interface PlatformSteps {
   readonly profiled: boolean;
   /** Runs the workload. */
   run(spooled: SpooledImage): Promise<Profile>;
-  spool(image: Image): Promise<SpooledImage>;
+  spool(image: Image, shared: SharedSpools): Promise<SpooledImage>;
   plan(spooled: SpooledImage, profile: Profile | undefined): Promise<Plan>;
   options: OptimizeOptions;
   /** --save-plan */
@@ -69,9 +70,9 @@ export async function optimizeWhole(
   };
   return optimizeIndex(index, sink, {
     order,
-    spool(image) {
+    spool(image, shared) {
       if (!steps.single) context.out.note(`${formatPlatform(image.platform)}  ${image.descriptor.digest}`);
-      return steps.spool(image);
+      return steps.spool(image, shared);
     },
     async plan(spooled) {
       const planned = await plan(spooled);

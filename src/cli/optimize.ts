@@ -238,8 +238,9 @@ export async function optimize(
         profile = (await profileSpooled(context, spooled, args, flags)).profile;
         return profile;
       },
-      spool: (image) =>
+      spool: (image, shared) =>
         spoolImage(image, {
+          shared,
           ...tempParentOf(context),
           signal,
           onProgress: (done, total, layer) =>

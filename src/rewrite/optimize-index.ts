@@ -13,6 +13,7 @@ import {
   type IndexEntry,
   MEDIA,
 } from '../image/types.js';
+import { SharedSpools } from '../rootfs/shared-spools.js';
 import type { SpooledImage } from '../rootfs/spooled-image.js';
 import { carryEntry, carryReferrers, type Moves, type ReferrerResult } from './companions.js';
 import { checkInterrupted } from './interrupt.js';
@@ -27,8 +28,11 @@ export interface PlatformPlan {
 export interface OptimizeIndexSteps {
   /** Platforms in the order in which they are worked on; each of `index.images` once. */
   readonly order: readonly Image[];
-  /** Uncompresses the layers; they are given back when the platform is done. */
-  spool(image: Image): Promise<SpooledImage>;
+  /**
+   * Uncompresses the layers; they are given back when the platform is done.
+   * @param shared for spoolImage
+   */
+  spool(image: Image, shared: SharedSpools): Promise<SpooledImage>;
   plan(spooled: SpooledImage): Promise<PlatformPlan>;
   options(image: Image): OptimizeOptions;
 }
@@ -87,9 +91,10 @@ export async function optimizeIndex(
   try {
     const done = new Map<Digest, PlatformResult>();
     const made = new MadeLayers();
+    using shared = new SharedSpools(steps.order);
     for (const image of steps.order) {
       try {
-        done.set(image.descriptor.digest, await onePlatform(image, sink, steps, made));
+        done.set(image.descriptor.digest, await onePlatform(image, sink, steps, made, shared));
       } catch (error) {
         throw withContext(error, { image: `${index.reference} (${formatPlatform(image.platform)})` });
       }
@@ -110,10 +115,11 @@ async function onePlatform(
   sink: ImageSink | undefined,
   steps: OptimizeIndexSteps,
   made: MadeLayers,
+  shared: SharedSpools,
 ): Promise<PlatformResult> {
   const options = steps.options(image);
   checkInterrupted(options.signal, `${formatPlatform(image.platform)} was optimized`);
-  using spooled = await steps.spool(image);
+  using spooled = await steps.spool(image, shared);
   const planned = await steps.plan(spooled);
   const platform = formatPlatform(image.platform);
   if (!sink) return { platform, ...planned };

@@ -6,6 +6,7 @@ import { requireSpoolSpace, type SpooledLayer, spoolLayer } from '../stargz/spoo
 import { makeTempDir } from '../temp.js';
 import type { Bytes } from '../units.js';
 import { mergeLayers } from './merge.js';
+import type { SharedSpools } from './shared-spools.js';
 import type { Tree } from './tree.js';
 
 export interface SpoolImageOptions {
@@ -14,6 +15,8 @@ export interface SpoolImageOptions {
   /** Compressed bytes read so far of all layers together. */
   readonly onProgress?: (done: Bytes, total: Bytes, layer: number) => void;
   readonly signal?: AbortSignal;
+  /** Has layers of images before this one, and keeps some for those after it. */
+  readonly shared?: SharedSpools | undefined;
 }
 
 export interface SpooledImage extends Disposable {
@@ -31,6 +34,8 @@ export interface SpooledImage extends Disposable {
 /** @throws as spoolLayer */
 export async function spoolImage(image: Image, options: SpoolImageOptions = {}): Promise<SpooledImage> {
   const layers: SpooledLayer[] = [];
+  const { shared } = options;
+  shared?.begin(image);
   const close = (): void => {
     for (const layer of layers) layer.close();
   };
@@ -38,13 +43,17 @@ export async function spoolImage(image: Image, options: SpoolImageOptions = {}):
   let before = 0;
   using temp = makeTempDir(options.tempParent, 'hotlayer-spool');
   try {
-    requireSpoolSpace(image.layers, temp.path);
+    requireSpoolSpace(
+      image.layers.filter((layer) => !shared?.has(layer)),
+      temp.path,
+    );
     for (const layer of image.layers) {
-      const spooled = await spoolLayer(layer, temp.path, {
-        onProgress: (done) => options.onProgress?.(before + done, total, layer.index),
-        ...(options.signal ? { signal: options.signal } : {}),
-      });
-      layers.push(spooled);
+      const spool = () =>
+        spoolLayer(layer, temp.path, {
+          onProgress: (done) => options.onProgress?.(before + done, total, layer.index),
+          ...(options.signal ? { signal: options.signal } : {}),
+        });
+      layers.push(await (shared ? shared.get(layer, spool) : spool()));
       before += layer.descriptor.size;
     }
     let tree: Tree | undefined;

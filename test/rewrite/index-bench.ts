@@ -16,7 +16,7 @@ export async function optimizeAll(source: string, target: string, platform?: str
   const sink = await openSink(target, { fsync: false });
   return await optimizeIndex(index, sink, {
     order: index.images,
-    spool: (image) => spoolImage(image, {}),
+    spool: (image, shared) => spoolImage(image, { shared }),
     plan: async ({ image }) => ({ plan: planWithout(image, { chunkSize: CHUNK, tool: 'test' }) }),
     options: () => ({ chunkSize: CHUNK, codec: 'zlib', level: 1, jobs: 1 }),
   });
