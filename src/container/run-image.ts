@@ -86,7 +86,7 @@ export async function openForReading(reference: string, options: LazyOptions): P
 }
 
 /** How long after a start that found all of its layers in the cache it is seen to that all that it needs is there, ms. */
-const LATER_MS = 500;
+const LATER_MS = 3000;
 
 /** What is known of the start, for the file system: it does not read around it. */
 async function startOf(image: LazyImage, hot: OpenedImage['hot']): Promise<LazyFsArgs['start']> {
