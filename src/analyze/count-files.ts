@@ -2,7 +2,7 @@
 import { comparePaths } from '../paths.js';
 import type { Bytes } from '../units.js';
 import { proportion } from './interval.js';
-import { countRanges, type Range, RangeSet, totalLength } from './ranges.js';
+import { countRanges, type Range, RangeSet } from './ranges.js';
 import type { RecordedFile } from './recorded-run.js';
 import { REPLAY_OPS, type Replay } from './replay.js';
 import { medianCount, spreadOf } from './statistics.js';
@@ -44,6 +44,7 @@ export function countFiles(
       bytes: new Float64Array(files.length),
     }),
   );
+  const read = new RangeSet();
   const counted = files.map((file, number): ProfileFile => {
     const first: number[] = [];
     const bytes: number[] = [];
@@ -53,7 +54,8 @@ export function countFiles(
     let openedIn = 0;
     let openedIncomplete = 0;
     let executed = false;
-    for (const [run, replay] of replays.entries()) {
+    for (let run = 0; run < replays.length; run++) {
+      const replay = replays[run]!;
       const { starts, order } = rows[run]!;
       const [from, to] = [starts[number]!, starts[number + 1]!];
       if (from === to) continue;
@@ -64,23 +66,26 @@ export function countFiles(
         if (!complete[run]) openedIncomplete += 1;
         columns[run]!.first[number] = replay.t[order[from]!]!;
       }
-      const read = new RangeSet();
+      read.clear();
       let calls = 0;
+      let process = -1;
       for (let i = from; i < to; i++) {
         const row = order[i]!;
-        const { comm } = replay.processes[replay.process[row]!]!;
-        if (comm !== undefined) comms.add(comm);
+        if (replay.process[row] !== process) {
+          process = replay.process[row]!;
+          const { comm } = replay.processes[process]!;
+          if (comm !== undefined) comms.add(comm);
+        }
         if (replay.op[row] === EXEC) executed = true;
         if (replay.op[row] !== READ) continue;
         calls += 1;
         read.add(replay.offset[row]!, replay.bytes[row]!);
       }
-      const union = read.ranges();
-      const total = totalLength(union);
+      const total = read.total();
       bytes.push(total);
       reads.push(calls);
       if (total === 0) continue;
-      ranges.push(union);
+      ranges.push(read.ranges());
       columns[run]!.bytes[number] = total;
     }
     return {
@@ -116,7 +121,7 @@ export function readTotals(replay: Replay): { filesRead: number; bytesRead: Byte
     ranges.add(replay.offset[i]!, replay.bytes[i]!);
   }
   let bytesRead = 0;
-  for (const ranges of files.values()) bytesRead += totalLength(ranges.ranges());
+  for (const ranges of files.values()) bytesRead += ranges.total();
   return { filesRead: files.size, bytesRead };
 }
 

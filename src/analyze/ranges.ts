@@ -59,28 +59,55 @@ export function totalLength(ranges: readonly (Range | RangeCount)[]): Bytes {
   return total;
 }
 
-/** Gathers ranges as they come; neighbours are joined at once, so that reading a file page by page stays one range. */
+/**
+ * Gathers ranges as they come; neighbours are joined at once, so that reading a file page by page stays one range. Of most
+ * files that is all there is, so nothing is allocated for it.
+ */
 export class RangeSet {
-  #ranges: [number, number][] = [];
+  /** The latest range; from it on the next one mostly goes on. */
+  #from = -1;
+  #end = -1;
+  /** Those before it. */
+  #ranges: [number, number][] | undefined;
   /** List length at which it is sorted and merged again. */
   #limit = 1024;
 
   add(offset: number, length: number): void {
     if (length <= 0) return;
-    const last = this.#ranges.at(-1);
-    if (last && offset >= last[0] && offset <= last[0] + last[1]) {
-      last[1] = Math.max(last[1], offset + length - last[0]);
+    if (this.#from >= 0 && offset >= this.#from && offset <= this.#end) {
+      if (offset + length > this.#end) this.#end = offset + length;
       return;
     }
-    this.#ranges.push([offset, length]);
+    if (this.#from >= 0) this.#keep(this.#from, this.#end);
+    this.#from = offset;
+    this.#end = offset + length;
+  }
+
+  ranges(): Range[] {
+    if (this.#from < 0) return [];
+    const last: Range = [this.#from, this.#end - this.#from];
+    return this.#ranges ? unionRanges([...this.#ranges, last]) : [last];
+  }
+
+  /** Distinct bytes. */
+  total(): Bytes {
+    return this.#ranges ? totalLength(this.ranges()) : this.#end - this.#from;
+  }
+
+  clear(): void {
+    this.#from = -1;
+    this.#end = -1;
+    this.#ranges = undefined;
+    this.#limit = 1024;
+  }
+
+  #keep(from: number, end: number): void {
+    this.#ranges ??= [];
+    this.#ranges.push([from, end - from]);
     if (this.#ranges.length > this.#limit) {
       this.#ranges = unionRanges(this.#ranges) as [number, number][];
       this.#limit = Math.max(1024, 2 * this.#ranges.length);
     }
-  }
-
-  ranges(): Range[] {
-    return unionRanges(this.#ranges);
   }
 }
 

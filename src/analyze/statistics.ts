@@ -14,6 +14,10 @@ import type { Spread } from './types.js';
  * @example spreadOf([10, 12, 40]) // { median: 12, mad: 2, min: 10, max: 40 }
  */
 export function spreadOf(values: readonly number[]): Spread {
+  const [first] = values;
+  if (first !== undefined && values.every((value) => value === first)) {
+    return { median: Math.round(first), mad: 0, min: first, max: first };
+  }
   return {
     median: Math.round(median(values)),
     mad: Math.round(medianAbsoluteDeviation([...values])),
