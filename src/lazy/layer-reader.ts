@@ -29,6 +29,8 @@ export class LayerReader {
   /** Begin and end of reads that were refused; the oldest are overwritten. */
   readonly #refused = new Float64Array(2 * MOST_REFUSED);
   #refusals = 0;
+  /** Of the read at hand: up to here its bytes are where they belong. */
+  #filled = 0;
 
   /**
    * @param inode of the content's file, as the side that fills it has it
@@ -73,15 +75,16 @@ export class LayerReader {
     const end = at + into.length;
     const missing: [number, number, number][] = [];
     const damaged: number[] = [];
+    this.#filled = at;
     for (let chunk = chunkAt(this.#table, at, first); this.#table.at[chunk]! < end; chunk++) {
       const state = Atomics.load(this.#states, chunk);
       if (state === CHUNK.verified) continue;
-      if (state === CHUNK.kept && this.#check(chunk, at, end)) continue;
+      if (state === CHUNK.kept && this.#check(chunk, into, at)) continue;
       if (state === CHUNK.kept) damaged.push(chunk);
       missing.push([chunk, this.#table.at[chunk]!, this.#table.chunks[chunk]!.size]);
     }
     if (missing.length === 0) {
-      readInto(this.memory.fd, into, at);
+      this.#fillUpTo(end, into, at);
       return into.length;
     }
     // Past the page cache nothing is read but what is asked for, and nobody would ask again.
@@ -132,24 +135,41 @@ export class LayerReader {
     return true;
   }
 
-  /** Whether the blocks of a kept chunk that [at, end) touches are what they were when they were kept. */
-  #check(chunk: number, at: number, end: number): boolean {
+  /**
+   * Whether the blocks of a kept chunk that a read from `at` on touches are what they were when they were kept. What is
+   * checked now is put into `into` at once, and all that lies before it.
+   */
+  #check(chunk: number, into: Buffer, at: number): boolean {
     const start = this.#table.at[chunk]!;
     const { size } = this.#table.chunks[chunk]!;
+    const end = at + into.length;
     const base = this.#table.blockOf[chunk]!;
     const first = Math.floor((Math.max(at, start) - start) / CHECK_BLOCK);
     const last = Math.floor((Math.min(end, start + size) - 1 - start) / CHECK_BLOCK);
     for (let block = first; block <= last; block++) {
       if (this.#checked[base + block] === 1) continue;
+      const from = start + block * CHECK_BLOCK;
       const length = Math.min(CHECK_BLOCK, size - block * CHECK_BLOCK);
-      const got = readSync(this.memory.fd, this.#scratch, 0, length, start + block * CHECK_BLOCK);
-      if (got !== length || crc32(this.#scratch.subarray(0, length)) !== this.#sums[base + block]) {
+      const whole = from >= at && from + length <= end;
+      const content = whole ? into.subarray(from - at, from - at + length) : this.#scratch.subarray(0, length);
+      const got = readSync(this.memory.fd, content, 0, length, from);
+      if (got !== length || crc32(content) !== this.#sums[base + block]) {
         Atomics.compareExchange(this.#states, chunk, CHUNK.kept, CHUNK.absent);
         return false;
       }
       this.#checked[base + block] = 1;
+      const begin = Math.max(from, at);
+      this.#fillUpTo(begin, into, at);
+      this.#filled = Math.min(from + length, end);
+      if (!whole) into.set(content.subarray(begin - from, this.#filled - from), begin - at);
     }
     return true;
+  }
+
+  /** What was checked before, and is not in `into` yet. */
+  #fillUpTo(to: number, into: Buffer, at: number): void {
+    if (to > this.#filled) readInto(this.memory.fd, into.subarray(this.#filled - at, to - at), this.#filled);
+    this.#filled = to;
   }
 }
 
