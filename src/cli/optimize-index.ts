@@ -1,6 +1,6 @@
 // `optimize` of an index: one platform is run (or was profiled), the others get its profile carried over by path.
 import { carryProfile } from '../analyze/carry.js';
-import { writePlan } from '../analyze/saved.js';
+import { formatSaved, writePlan } from '../analyze/saved.js';
 import { viewOfTree } from '../analyze/tree-view.js';
 import type { Plan, Profile } from '../analyze/types.js';
 import type { WeighedWorkload } from '../analyze/workloads.js';
@@ -10,9 +10,11 @@ import { bestMatches } from '../image/platform.js';
 import { showPath } from '../paths.js';
 import type { OptimizeOptions } from '../rewrite/optimize.js';
 import { type OptimizeIndexResult, optimizeIndex, type PlatformPlan } from '../rewrite/optimize-index.js';
+import type { GivenProfile } from '../rewrite/profile-artifact.js';
 import type { SharedSpools } from '../rootfs/shared-spools.js';
 import type { SpooledImage } from '../rootfs/spooled-image.js';
 import { formatBytes, formatCount, formatShare } from '../units.js';
+import { hotFilesOf } from './hot-files.js';
 import type { CommandContext } from './main.js';
 import type { Output } from './output.js';
 import { table } from './table.js';
@@ -41,6 +43,8 @@ export interface PlatformSteps {
   options: OptimizeOptions;
   /** --save-plan */
   readonly savePlan: string | undefined;
+  /** --push-profile */
+  readonly pushProfile: boolean;
   /** No index around the image. */
   readonly single: boolean;
 }
@@ -57,6 +61,7 @@ export async function optimizeWhole(
   const source = choose ? sourcePlatform(index, given) : undefined;
   const order = source ? [source, ...index.images.filter((image) => image !== source)] : index.images;
   let profile = given;
+  const attached = new Map<Image, GivenProfile>();
   const plan = async (spooled: SpooledImage): Promise<PlatformPlan> => {
     const { image } = spooled;
     if (!profiled) return { plan: await steps.plan(spooled, undefined) };
@@ -66,7 +71,9 @@ export async function optimizeWhole(
     const view = viewOfTree(spooled.tree);
     const carried = carryProfile(profile, from, image.platform, (path) => view.at(path));
     const elsewhere = formatPlatform(from) !== formatPlatform(image.platform);
-    return { plan: await steps.plan(spooled, elsewhere ? carried.profile : profile), coverage: carried.coverage };
+    const own = elsewhere ? carried.profile : profile;
+    if (steps.pushProfile) attached.set(image, { json: Buffer.from(formatSaved(own)), hot: hotFilesOf(own) });
+    return { plan: await steps.plan(spooled, own), coverage: carried.coverage };
   };
   return optimizeIndex(index, sink, {
     order,
@@ -83,6 +90,7 @@ export async function optimizeWhole(
       return planned;
     },
     options: () => steps.options,
+    attach: (image) => attached.get(image),
   });
 }
 
@@ -136,6 +144,9 @@ export function showWhole(out: Output, result: OptimizeIndexResult, single: bool
     for (const line of table(columns, rows)) out.result(line);
     for (const { platform, coverage } of covered) showMissed(out, platform, coverage!.missed);
     out.result();
+  }
+  for (const { platform, profile } of result.platforms) {
+    if (profile) out.note(`The profile${single ? '' : ` of ${platform}`} is beside it: ${profile.digest}`);
   }
   for (const { digest, copiedAs, artifactType } of result.referrers) {
     if (copiedAs !== undefined) out.note(`${artifactType} ${digest} was taken along as ${copiedAs}`);

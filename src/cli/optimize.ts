@@ -63,6 +63,7 @@ interface OptimizeFlags extends GlobalFlags, WorkloadFlags, RewriteFlags {
   plan?: string;
   minimizeWorst?: boolean;
   dryRun?: boolean;
+  pushProfile?: boolean;
   savePlan?: string;
 }
 
@@ -86,7 +87,10 @@ export function addOptimize(program: Command, register: Register): void {
     .addOption(flag('--minimize-worst', 'with several workloads: as little loss as can be for the one that loses most'))
     .addOption(flag('--plan <file>', 'carry out this saved plan'))
     .addOption(flag('--dry-run', 'only plan: write no image'))
-    .addOption(flag('--save-plan <file>', 'write the plan to this file'));
+    .addOption(flag('--save-plan <file>', 'write the plan to this file'))
+    .addOption(
+      flag('--push-profile', 'put the profile beside the image, as an OCI artifact about it, for hotlayer run to find'),
+    );
   addRewriteOptions(command);
   addWorkloadOptions(command);
 
@@ -204,6 +208,10 @@ export async function optimize(
     throw new HotlayerError('HL_ERR_USAGE', '--plan and --profile exclude each other', {
       hint: 'a plan says already what goes where',
     });
+  if (flags.pushProfile && (flags.plan !== undefined || flags.profile === false))
+    throw new HotlayerError('HL_ERR_USAGE', '--push-profile needs a profile, not --plan or --no-profile', {
+      hint: 'give one with -p, or let the workload be run',
+    });
   const { out, signal } = context;
   const open = (platform: string | undefined) => openIndex(source, openingOf(context, platform ? { platform } : {}));
   let index = await open(flags.platform);
@@ -220,6 +228,11 @@ export async function optimize(
     if (sink?.onlyImages && index.images.length === 0) {
       throw new HotlayerError('HL_ERR_USAGE', `${target} cannot hold an image that is not rewritten`, {
         hint: 'write it to oci:DIR:TAG or oci-archive:FILE:TAG',
+      });
+    }
+    if (sink?.onlyImages && flags.pushProfile) {
+      throw new HotlayerError('HL_ERR_USAGE', `${target} has no place for a profile beside the image`, {
+        hint: 'write it to a registry, oci:DIR:TAG or oci-archive:FILE:TAG',
       });
     }
     const single = isSingle(index);
@@ -261,6 +274,7 @@ export async function optimize(
         onProgress: writeProgress(out),
       },
       savePlan: flags.savePlan,
+      pushProfile: flags.pushProfile ?? false,
       single,
     };
     const whole = await optimizeWhole(context, index, sink, steps);

@@ -43,6 +43,8 @@ export interface Files {
   readonly index?: Index;
   /** Manifests that have this one as their subject, or whose tag spells it, where someone keeps lists (registries). */
   referrers?(subject: Digest): Promise<readonly ListedReferrer[]>;
+  /** Of those the manifests of one artifact type, with as few questions as can be; the descriptors may lack annotations. */
+  artifacts?(subject: Digest, artifactType: string): Promise<readonly Descriptor[]>;
   /** Idempotent. */
   close(): Promise<void>;
 }

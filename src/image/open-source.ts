@@ -1,7 +1,8 @@
 // An image of which nothing but the manifest has been read: for readers that fetch of each layer only what they need.
 import { withContext } from '../errors.js';
+import type { Digest } from './digest.js';
 import { readDockerArchive } from './docker-archive.js';
-import { parseConfig, parseManifest, serialize } from './documents.js';
+import { parseConfig, parseManifest, parseObject, serialize } from './documents.js';
 import { collect, type Files, type Pieces, piecesOf } from './files.js';
 import { blobPath, readConfig, readLayoutIndex, readManifestBytes } from './layout.js';
 import { kindOf, layerAt, nameIn, type OpenImageOptions, openFiles } from './open.js';
@@ -34,6 +35,11 @@ export interface ImageSource extends AsyncDisposable {
   range(layer: number, start: number, length: number, signal?: AbortSignal): AsyncIterable<Buffer>;
   /** Several pieces of a layer's blob, ascending and disjoint, one after the other; as `range`. */
   pieces(layer: number, pieces: Pieces, signal?: AbortSignal): AsyncIterable<Buffer>;
+  /**
+   * An annotation of the artifact about this image, of the last one if there are several of that type. Undefined: there
+   * is none, or nobody keeps lists of them (places other than registries).
+   */
+  artifactNote(artifactType: string, annotation: string): Promise<string | undefined>;
   /** For reading it whole, verified. Looks at the blob's size and first bytes. */
   layer(index: number): Promise<Layer>;
   /** Idempotent. */
@@ -110,12 +116,30 @@ export function sourceFrom(reference: string, documents: ImageDocuments, options
     async *pieces(layer, pieces, signal) {
       yield* piecesOf(await open(), layerPaths[layer]!, pieces, signal);
     },
+    artifactNote: async (type, annotation) => artifactNote(await open(), descriptor.digest, type, annotation),
     async layer(index) {
       return layerAt(await open(), manifest, await config, index, layerPaths[index]!);
     },
     close,
     [Symbol.asyncDispose]: close,
   };
+}
+
+async function artifactNote(
+  files: Files,
+  subject: Digest,
+  artifactType: string,
+  annotation: string,
+): Promise<string | undefined> {
+  const found = (await files.artifacts?.(subject, artifactType))?.at(-1);
+  if (!found) return undefined;
+  // Lists repeat the annotations (distribution-spec, "Listing Referrers"); not all who keep them do.
+  const said = found.annotations?.[annotation];
+  if (said !== undefined) return said;
+  const name = `manifest ${found.digest}`;
+  const { annotations } = parseObject(await readManifestBytes(files, found, name), name);
+  const text = (annotations as Record<string, unknown> | undefined)?.[annotation];
+  return typeof text === 'string' ? text : undefined;
 }
 
 async function sourceAt(files: Files, reference: string, descriptor: Descriptor): Promise<ImageSource> {
@@ -159,6 +183,7 @@ function makeSource(files: Files, reference: string, read: Read): ImageSource {
     },
     range: (layer, start, length, signal) => files.range(layerPaths[layer]!, start, length, signal),
     pieces: (layer, pieces, signal) => piecesOf(files, layerPaths[layer]!, pieces, signal),
+    artifactNote: (type, annotation) => artifactNote(files, descriptor.digest, type, annotation),
     layer: async (index) => layerAt(files, manifest, await config, index, layerPaths[index]!),
     close,
     [Symbol.asyncDispose]: close,

@@ -18,7 +18,7 @@ import { keepToc, readKeptToc } from './layer-directory.js';
 import type { LazyLayerArgs } from './lazy-fs.js';
 import { LazyLayer } from './lazy-layer.js';
 import { StartFetch } from './start-fetch.js';
-import { parseStart, START_ANNOTATION, type StartGroup } from './start-map.js';
+import { PROFILE_ARTIFACT, parseStart, START_ANNOTATION, type StartGroup } from './start-map.js';
 import { holdsTar, keepTar } from './tar-store.js';
 
 /** When a registry is asked what a name leads to: only when the cache does not know, each time, never. */
@@ -64,13 +64,19 @@ export async function openLazyImage(reference: string, options: OpenLazyOptions)
   };
   try {
     const meter = { requests: 0, bytes: 0 };
+    // Before the layers are opened: that keeps something of each.
+    const fresh = freshLayers(source, options);
     const opening = Promise.all(
       source.manifest.layers.map((descriptor, index) => openLayer(source, descriptor, index, options, meter)),
     );
     opening.catch(() => {});
     // Asked for after the TOCs: without them it is of no use.
-    start = options.useStart ? fetchStart(source, options) : undefined;
+    const told = options.useStart ? source.manifest.annotations?.[START_ANNOTATION] : undefined;
+    if (told !== undefined) start = fetchStart(source, told, fresh, options);
+    const asked = options.useStart && told === undefined ? askForStart(source, fresh, options) : undefined;
     const layers = await opening;
+    const found = asked && (await withinReason(asked));
+    if (found !== undefined) start = fetchStart(source, found, fresh, options);
     const config = await source.config;
     if (parseReference(reference).kind === 'registry') await keep(reference, source, options);
     return {
@@ -91,15 +97,51 @@ export async function openLazyImage(reference: string, options: OpenLazyOptions)
   }
 }
 
-/** Layers of which something is kept are left to whoever knows what that is. Offline it is only said what a start needs. */
-function fetchStart(source: ImageSource, { cache, offline, onNote }: OpenLazyOptions): StartFetch | undefined {
-  const { annotations, layers } = source.manifest;
-  const text = annotations?.[START_ANNOTATION];
-  if (text === undefined) return undefined;
-  const fresh = layers.map((layer) => {
+/** Of each layer, whether nothing of it is kept. */
+function freshLayers({ manifest }: ImageSource, { cache, offline }: OpenLazyOptions): boolean[] {
+  return manifest.layers.map((layer) => {
     const digest = layer.annotations?.[ANNOTATION.tocDigest];
     return !offline && digest !== undefined && !cache.hasLayer(digest as Digest);
   });
+}
+
+/** How long the profile of an image may take longer than its TOCs, milliseconds: it is to save time. */
+const PROFILE_PATIENCE_MS = 500;
+
+/** What a profile beside the image says of its start: it is asked for where nothing of a layer is here, and only then. */
+function askForStart(
+  source: ImageSource,
+  fresh: readonly boolean[],
+  options: OpenLazyOptions,
+): Promise<string | undefined> | undefined {
+  if (!fresh.some(Boolean)) return undefined;
+  return source.artifactNote(PROFILE_ARTIFACT, START_ANNOTATION).catch((error) => {
+    options.onNote?.(`no profile of the image: ${(error as Error).message}`);
+    return undefined;
+  });
+}
+
+async function withinReason(answer: Promise<string | undefined>): Promise<string | undefined> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<undefined>((resolve) => {
+    timer = setTimeout(resolve, PROFILE_PATIENCE_MS, undefined);
+  });
+  const first = await Promise.race([answer, late]);
+  clearTimeout(timer);
+  return first;
+}
+
+/**
+ * Layers of which something is kept are left to whoever knows what that is. Offline it is only said what a start needs.
+ * @param text as formatStart @param fresh see freshLayers
+ */
+function fetchStart(
+  source: ImageSource,
+  text: string,
+  fresh: readonly boolean[],
+  { onNote }: OpenLazyOptions,
+): StartFetch | undefined {
+  const { layers } = source.manifest;
   try {
     const groups = parseStart(
       text,

@@ -9,6 +9,9 @@ import { memberRangeEnd, type Wish } from './fetch-plan.js';
 /** Of the manifest; the value is what `formatStart` makes. */
 export const START_ANNOTATION = 'io.hotlayer.start';
 
+/** Type of an artifact about an image that holds a profile of it; its manifest has the same annotation. */
+export const PROFILE_ARTIFACT = 'application/vnd.hotlayer.profile.v1+json';
+
 /** Bytes of one blob, fetched by one request: ascending, disjoint pieces of whole members. */
 export interface StartGroup {
   readonly layer: number;

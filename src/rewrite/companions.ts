@@ -6,6 +6,7 @@ import { isForeign } from '../image/media.js';
 import { digestTag, fateOf, statedIn } from '../image/referrers.js';
 import { REF_NAME } from '../image/select.js';
 import type { Descriptor, ImageIndex, ImageSink, IndexEntry, Referrer } from '../image/types.js';
+import { PROFILE_ARTIFACT } from '../lazy/start-map.js';
 
 export interface ReferrerResult {
   readonly digest: Digest;
@@ -89,7 +90,7 @@ export async function carryEntry(
   const result = { digest: descriptor.digest, subject, artifactType };
   const fate = fateOf({ artifactType });
   // An attestation of BuildKit is no signature: it stays, with a warning about what it says.
-  if (kind !== 'attestation' && fate !== 'still-true') return { ...result, because: reason(fate) };
+  if (kind !== 'attestation' && fate !== 'still-true') return { ...result, because: reason(fate, artifactType) };
   const copy = await repoint(index, descriptor, target, sink);
   moves.moved.set(descriptor.digest, copy);
   return { ...result, copiedAs: copy.digest, because: STILL_TRUE };
@@ -121,7 +122,7 @@ export async function carryReferrers(
       descriptors.push(placed(referrer, descriptor, subject));
       results.push({ ...result, copiedAs: descriptor.digest, because: 'what it is about did not change' });
     } else if (!target || fate !== 'still-true') {
-      results.push({ ...result, because: target ? reason(fate) : 'what it is about was not copied' });
+      results.push({ ...result, because: target ? reason(fate, artifactType) : 'what it is about was not copied' });
     } else {
       // Under a tag it may name its subject as well.
       const names = tagSuffix === undefined || (await subjectIn(index, descriptor)) === subject;
@@ -142,7 +143,9 @@ async function subjectIn(index: ImageIndex, descriptor: Descriptor): Promise<Dig
   return statedIn(await index.readManifest(descriptor), `manifest ${descriptor.digest}`).subject;
 }
 
-function reason(fate: ReturnType<typeof fateOf>): string {
+function reason(fate: ReturnType<typeof fateOf>, artifactType: string): string {
+  if (artifactType === PROFILE_ARTIFACT)
+    return 'it is about the old layers: --push-profile puts a new one beside the image';
   if (fate === 'no-longer-verifies') return 'it is over the old digest and would no longer verify: make it anew';
   return 'nobody knows whether it still holds: attach it anew if it does';
 }

@@ -18,6 +18,7 @@ import type { SpooledImage } from '../rootfs/spooled-image.js';
 import { carryEntry, carryReferrers, type Moves, type ReferrerResult } from './companions.js';
 import { checkInterrupted } from './interrupt.js';
 import { MadeLayers, type OptimizeOptions, type OptimizeResult, writeOptimized } from './optimize.js';
+import { type GivenProfile, putProfileArtifact } from './profile-artifact.js';
 
 export interface PlatformPlan {
   readonly plan: Plan;
@@ -35,6 +36,8 @@ export interface OptimizeIndexSteps {
   spool(image: Image, shared: SharedSpools): Promise<SpooledImage>;
   plan(spooled: SpooledImage): Promise<PlatformPlan>;
   options(image: Image): OptimizeOptions;
+  /** The profile to be put beside an image; asked for after its plan. Absent: none. */
+  attach?(image: Image): GivenProfile | undefined;
 }
 
 export interface PlatformResult extends PlatformPlan {
@@ -42,6 +45,8 @@ export interface PlatformResult extends PlatformPlan {
   readonly platform: string;
   /** Absent for a dry run. */
   readonly result?: OptimizeResult;
+  /** The artifact with the profile, when one was to be put beside it. */
+  readonly profile?: Descriptor;
 }
 
 export interface AttestationResult {
@@ -124,8 +129,12 @@ async function onePlatform(
   const platform = formatPlatform(image.platform);
   if (!sink) return { platform, ...planned };
   spooled.dropTree();
-  const result = await writeOptimized(image, sink, planned.plan, { ...options, spooled: spooled.layers, made });
-  return { platform, ...planned, result };
+  const attached = steps.attach?.(image);
+  const write = { ...options, spooled: spooled.layers, made, ...(attached && { hot: attached.hot }) };
+  const { start, ...result } = await writeOptimized(image, sink, planned.plan, write);
+  if (!attached || start === undefined) return { platform, ...planned, result };
+  const profile = await putProfileArtifact(sink, result.manifest, attached, start);
+  return { platform, ...planned, result, profile };
 }
 
 async function finish(
@@ -185,7 +194,9 @@ async function finish(
       warnings.push(`${artifactType || 'artifact'} ${digest}, about ${subject}, was not copied: ${because}`);
     }
   }
-  await sink.commit(manifest, beside.descriptors);
+  const carried = new Set(beside.descriptors.map(({ digest }) => digest));
+  const profiles = platforms.flatMap(({ profile }) => (profile && !carried.has(profile.digest) ? [profile] : []));
+  await sink.commit(manifest, [...beside.descriptors, ...profiles]);
   return { reference: index.reference, platforms, kept: keptOf(index), manifest, attestations, referrers, warnings };
 }
 

@@ -9,6 +9,7 @@ import { HotlayerError, withContext } from '../errors.js';
 import type { Digest } from '../image/digest.js';
 import { type NewLayer, withLayers } from '../image/rewrite.js';
 import { type Descriptor, type Image, type ImageSink, type Layer, MEDIA } from '../image/types.js';
+import type { HotFile } from '../lazy/prefetch.js';
 import { START_ANNOTATION } from '../lazy/start-map.js';
 import { stargzAnnotations } from '../stargz/annotations.js';
 import { checkChunkSize } from '../stargz/chunking.js';
@@ -27,7 +28,7 @@ import { type LayerWarning, layerWarnings, refuse } from './layer-warnings.js';
 import { type ResolvedLinks, resolveLinks, withoutReserved } from './links.js';
 import { checkPlanFits } from './plan-fit.js';
 import type { OnProgress } from './progress.js';
-import { startAnnotation, type WrittenToc } from './start-annotation.js';
+import { startAnnotation, startOfFiles, type WrittenToc } from './start-annotation.js';
 
 export type { LayerWarning } from './layer-warnings.js';
 
@@ -49,6 +50,8 @@ export interface OptimizeOptions {
   readonly onProgress?: OnProgress | undefined;
   /** The source's layers, when the caller has them uncompressed already. They are not closed. */
   readonly spooled?: readonly SpooledLayer[] | undefined;
+  /** What a start reads, where the result is to say where that lies. */
+  readonly hot?: readonly HotFile[] | undefined;
   /** Shared by images that are written into one sink, in turn or at once: a layer that several have is made once. */
   readonly made?: MadeLayers | undefined;
 }
@@ -99,6 +102,8 @@ export interface OptimizeResult {
   /** The new manifest, as committed. */
   readonly manifest: Descriptor;
   readonly configDigest: Digest;
+  /** Which bytes of the blobs a start needs (lazy/start-map.ts, formatStart). Absent: nobody asked. */
+  readonly start?: string;
   readonly layers: readonly OptimizedLayerResult[];
   /** All layers' warnings, lowest layer first. */
   readonly warnings: readonly LayerWarning[];
@@ -350,7 +355,7 @@ class Optimizer {
           chunkSize: options.chunkSize,
           chunks: chunkBoundaries(plan, entries, links),
           replace,
-          keepToc: this.plan.start !== undefined,
+          keepToc: this.tellsStart,
           tempDir: this.tempDir,
           name: `layer ${layer.index} (${layer.descriptor.digest})`,
           signal: this.signal,
@@ -372,10 +377,17 @@ class Optimizer {
     }
   }
 
+  /** Whether it will be said where in the blobs lies what a start needs. */
+  private get tellsStart(): boolean {
+    return this.plan.start !== undefined || this.options.hot !== undefined;
+  }
+
   private async putDocuments(results: readonly OptimizedLayerResult[]): Promise<OptimizeResult> {
     const { source, sink } = this;
-    const tocOf = (result: OptimizedLayerResult) => this.plan.start && this.made.tocs.get(result.digest);
+    const tocOf = (result: OptimizedLayerResult) => this.made.tocs.get(result.digest);
     const start = this.plan.start && startAnnotation(this.plan.start, results.map(tocOf));
+    const { hot } = this.options;
+    const told = hot && (start ?? startOfFiles(hot, results.map(tocOf)));
     const layers = results.map((result, i): NewLayer => {
       const old = source.layers[i]!.descriptor;
       return {
@@ -383,7 +395,10 @@ class Optimizer {
           mediaType: MEDIA.layerGzip,
           digest: result.digest,
           size: result.size,
-          annotations: stargzAnnotations({ ...result, tocOffset: tocOf(result)?.tocOffset }, old.annotations),
+          annotations: stargzAnnotations(
+            { ...result, tocOffset: this.plan.start && tocOf(result)?.tocOffset },
+            old.annotations,
+          ),
         },
         diffId: result.diffId,
       };
@@ -397,6 +412,7 @@ class Optimizer {
       digestBefore: source.descriptor.digest,
       manifest: rewritten.descriptor,
       configDigest: rewritten.manifest.config.digest,
+      ...(told !== undefined && { start: told }),
       layers: results,
       warnings: results.flatMap((result) => result.warnings),
     };

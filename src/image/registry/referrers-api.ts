@@ -76,6 +76,16 @@ export async function referrersIn(repository: Repository, subject: Digest): Prom
   return [...both.map((descriptor) => ({ descriptor })), ...byTag.flat()];
 }
 
+/** Artifacts of one type about a manifest: from the API, or else from the list under the subject's tag. */
+export async function artifactsIn(
+  repository: Repository,
+  subject: Digest,
+  artifactType: string,
+): Promise<readonly Descriptor[]> {
+  const listed = (await repository.listReferrers(subject)) ?? (await fallbackList(repository, subject)).manifests;
+  return listed.filter((descriptor) => descriptor.artifactType === artifactType);
+}
+
 async function underTag(repository: Repository, subject: Digest, tagSuffix: string): Promise<ListedReferrer[]> {
   const tag = digestTag(subject, tagSuffix);
   // HEAD first: registries count what is pulled.

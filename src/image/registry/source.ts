@@ -7,7 +7,7 @@ import { formatRegistryName, type RegistryName } from '../registry-name.js';
 import type { Descriptor } from '../types.js';
 import type { BlobPiece } from './download.js';
 import { makeLimit } from './limit.js';
-import { referrersIn } from './referrers-api.js';
+import { artifactsIn, referrersIn } from './referrers-api.js';
 import { RegistryError } from './registry-error.js';
 import { openRepository, type StoredManifest } from './repository.js';
 import { DEFAULT_PARALLEL, type RegistryOptions } from './settings.js';
@@ -88,6 +88,7 @@ export async function openRegistryFiles(name: RegistryName, options: RegistryFil
       async pathOf() {
         return undefined;
       },
+      artifacts: (subject, artifactType) => limit.run(() => artifactsIn(repository, subject, artifactType)),
       referrers: (subject) => limit.run(() => referrersIn(repository, subject)),
       close: () => repository.close(),
     };
