@@ -19,7 +19,16 @@ const rate = (bytesPerSecond: number): Network => ({ name: 'rate', bytesPerSecon
 function runtime(times: Partial<RuntimeModel> = {}): RuntimeModel {
   const { name, connections, ahead, warm, lookahead, firstPiece, lastPiece, gap, readahead } = HOTLAYER_RUN;
   const rules = { name, connections, ahead, warm, lookahead, firstPiece, lastPiece, gap, readahead };
-  const free = { begin: 0, run: 0, perRequest: 0, receivePerByte: 0, inflatePerByte: 0, perChunk: 0, perTocEntry: 0 };
+  const free = {
+    begin: 0,
+    prepared: 0,
+    run: 0,
+    perRequest: 0,
+    receivePerByte: 0,
+    inflatePerByte: 0,
+    perChunk: 0,
+    perTocEntry: 0,
+  };
   return { ...rules, ...free, perRead: 0, perAccess: 0, recorded: 0, slowdown: 1, ...times };
 }
 
@@ -55,6 +64,16 @@ test('an image that says what its start needs is asked for it together with the 
   assert.equal(start.bytes, DOCUMENTS + 2 * 15 + 200_000 + 300_000 + 5 * HEADS);
   assert.equal(start.ready, 3 * RTT + 2 * MS);
   assert.deepEqual([start.misses, start.onDemand], [0, 0]);
+});
+
+test('the workload begins when the TOCs are there and the container is prepared, whichever is later', () => {
+  const image = layout([200_000]);
+  const started = (prepared: number) =>
+    runtimeStart(reading(0), image, delay, runtime({ prepared, run: 7 * MS })).started;
+  assert.deepEqual(
+    [started(0), started(2 * RTT), started(5 * RTT)],
+    [3 * RTT + 7 * MS, 3 * RTT + 7 * MS, 5 * RTT + 7 * MS],
+  );
 });
 
 test('what comes before the TOCs waits for them, and is then decompressed by one thread', () => {
