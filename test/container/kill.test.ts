@@ -11,7 +11,7 @@ import { lackingSession, mountPoints, run, type SessionPlan, shell } from '../su
 
 const CHILD = fileURLToPath(new URL('../support/session-child.js', import.meta.url));
 /** Everything must have ended this long after the kill. */
-const SOON_MS = 1500;
+const SOON_MS = 10_000;
 
 /** A workload of three processes: the first ignores what it can, one has left its session and group. */
 const PLAN: SessionPlan = {
