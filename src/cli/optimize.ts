@@ -345,7 +345,7 @@ async function choosePlan(
     reader: flags.reader,
   });
   if (profile) {
-    const foretold = forecast(spooled, plan, profile, { networks: flags.network, sizes });
+    const foretold = forecast(spooled, plan, profile, { networks: flags.network, sizes, reader: flags.reader });
     if (foretold) forecasts.set(plan, foretold);
   }
   return plan;

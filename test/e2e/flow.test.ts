@@ -4,6 +4,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { gunzipSync } from 'node:zlib';
+import type { Forecast } from '../../src/analyze/simulate/forecast.js';
 import type { Plan, Profile } from '../../src/analyze/types.js';
 import type { ImageInspection } from '../../src/rewrite/inspect.js';
 import type { OptimizeResult } from '../../src/rewrite/optimize.js';
@@ -255,6 +256,32 @@ describe('on a tracing mount', { skip: noFuse() }, () => {
     assert.equal(
       documentOf<Optimized>(byPlan).result?.manifest.digest,
       documentOf<Optimized>(byProfile).result?.manifest.digest,
+    );
+  });
+
+  test('the verdict is on the reader that the image is made for', async () => {
+    const verdictFor = async (reader: string) => {
+      const args = [
+        'optimize',
+        'oci:image',
+        'oci:x',
+        '-p',
+        'app.profile.json',
+        '--dry-run',
+        '--reader',
+        reader,
+        '--json',
+      ];
+      const { forecast } = documentOf<{ forecast: Forecast }>(await expectCli(0, args, { cwd }));
+      const { verdict, networks } = forecast;
+      const sooner = networks.every(({ variants }) => variants[verdict.of].ready.median < variants.full.ready.median);
+      assert.equal(verdict.lazy, sooner, reader);
+      assert.equal(verdict.crossover.length, networks.length);
+      return verdict.of;
+    };
+    assert.deepEqual(
+      [await verdictFor('stargz'), await verdictFor('both'), await verdictFor('hotlayer')],
+      ['plan', 'plan', 'run'],
     );
   });
 

@@ -4,6 +4,7 @@ import type { SpooledImage } from '../../rootfs/spooled-image.js';
 import type { Tree } from '../../rootfs/tree.js';
 import { type Bytes, formatShare, type Nanos } from '../../units.js';
 import { ImageSizes } from '../model/compressed-sizes.js';
+import type { Reader } from '../model/exact-cuts.js';
 import { type Network, ROBUST } from '../model/network.js';
 import { planImage } from '../plan.js';
 import { touchedFiles } from '../policy.js';
@@ -29,7 +30,9 @@ export interface Expected {
 }
 
 export interface Verdict {
-  /** Whether the plan is ready before a full pull, on every network it was made for. */
+  /** The variant that it is about: `run` where the image is made for hotlayer's own reader alone. */
+  readonly of: 'plan' | 'run';
+  /** Whether that is ready before a full pull, on every network it was made for. */
   readonly lazy: boolean;
   /** In a sentence. */
   readonly because: string;
@@ -61,14 +64,24 @@ const MOST_ACCESSES = 400_000;
 /** A difference that is called one. */
 const MARGIN = 0.03;
 
+export interface ForecastOptions {
+  /** Absent: lan, wan and edge. */
+  readonly networks?: readonly Network[] | undefined;
+  /** Absent: looked at anew. */
+  readonly sizes?: ImageSizes | undefined;
+  /** Whom the plan was made for. Absent: the stargz snapshotter. */
+  readonly reader?: Reader | undefined;
+}
+
 /** @returns undefined when the profile has no run that can be played */
 export function forecast(
   spooled: SpooledImage,
   plan: Plan,
   profile: Profile,
-  options: { readonly networks?: readonly Network[] | undefined; readonly sizes?: ImageSizes | undefined } = {},
+  options: ForecastOptions = {},
 ): Forecast | undefined {
   const { networks = ROBUST, sizes = new ImageSizes(spooled) } = options;
+  const mine = options.reader === 'hotlayer' ? 'run' : 'plan';
   const workload = new Workload(profile, { mostRuns: MOST_RUNS, mostAccesses: MOST_ACCESSES });
   if (workload.schedules.length === 0) return undefined;
   const layouts = layoutsOf(spooled, plan, profile, sizes);
@@ -88,10 +101,10 @@ export function forecast(
     network: network.name,
     ...crossoverOf((bytesPerSecond) => {
       const at = { ...network, bytesPerSecond };
-      return run('plan', at).ready.median - run('full', at).ready.median;
+      return run(mine, at).ready.median - run('full', at).ready.median;
     }),
   }));
-  const pairs = results.map(({ name, variants }) => ({ name, plan: variants.plan, full: variants.full }));
+  const pairs = results.map(({ name, variants }) => ({ name, plan: variants[mine], full: variants.full }));
   const lazy = pairs.every(({ plan, full }) => plan.ready.median < full.ready.median);
   const fetched = Math.max(...pairs.map(({ plan }) => plan.bytes.median));
   const read = results[0]?.variants.ideal.bytes.median ?? 0;
@@ -104,13 +117,14 @@ export function forecast(
       >,
     })),
     verdict: {
+      of: mine,
       lazy,
       because: inWords(pairs, read, fetched, stored),
       readShare: share(read, stored),
       fetchedShare: share(fetched, stored),
       crossover,
     },
-    warnings: results.flatMap(({ name, variants }) => warningsOf(name, variants)),
+    warnings: results.flatMap(({ name, variants }) => warningsOf(name, variants, mine)),
     runs: workload.schedules.length,
     assumptions: assumptions(undefined, workload),
   };
@@ -186,9 +200,11 @@ function inWords(pairs: readonly Pair[], read: Bytes, fetched: Bytes, stored: By
   return `${formatShare(read, stored)} of the image is read at startup and ${formatShare(fetched, stored)} is fetched: ready ${factors.join(', ')} than after a full pull`;
 }
 
-function warningsOf(name: string, variants: Record<Variant, Simulated>): string[] {
-  const mine = variants.plan.ready.median;
-  return (['full', 'plain', 'touched'] as const).flatMap((other) => {
+function warningsOf(name: string, variants: Record<Variant, Simulated>, of: Verdict['of']): string[] {
+  const mine = variants[of].ready.median;
+  // The other lazy starts are another client's, which is there already.
+  const others = of === 'run' ? (['full'] as const) : (['full', 'plain', 'touched'] as const);
+  return others.flatMap((other) => {
     const theirs = variants[other].ready.median;
     if (mine <= theirs * (1 + MARGIN)) return [];
     return [`on ${name} the result would be ready ${formatShare(mine - theirs, theirs)} later than ${NAMES[other]}`];
