@@ -7,7 +7,7 @@
 // inside), notes the time and says go. What is left to do needs no file of this machine: cd, export and exec are built in.
 import { CAPABILITIES, MASKED_PROC, READONLY_PROC } from './confinement.js';
 import type { Identity } from './passwd.js';
-import { quote, type Step, script } from './shell.js';
+import { type MountStep, mountScript, quote, script } from './shell.js';
 import type { Tools } from './tools.js';
 import type { Net, ProcessSpec } from './types.js';
 
@@ -36,6 +36,8 @@ export interface LaunchPlan {
   readonly places: Places;
   /** File with the text of `variableScript`. */
   readonly variables: string;
+  /** File to be written: what stage 1 mounts. */
+  readonly table: string;
   readonly hostname: string;
   readonly net: Net;
   /** In a user namespace that knows one id: only root there. */
@@ -75,7 +77,8 @@ ulimit -S -c 0
 read -r pid rest < /proc/self/stat
 echo "pid $pid" >&${SOCKET}
 ${hostnameText(plan.hostname)}
-${script([...procSteps(plan, tools), ...mqueueSteps(plan, tools)])}
+${procText(plan, tools)}
+${mountScript(tools, plan.table, namespaceMounts(plan))}
 ${sysText(plan, tools)}
 exec ${VARIABLES}< ${quote(plan.variables)}
 exec ${[...identityCommand(plan, tools), shell, '-c', stage2(plan), 'hotlayer'].map(quote).join(' ')} "$@"`;
@@ -145,29 +148,32 @@ function hostnameText(hostname: string): string {
   return `{ echo ${name} > /proc/sys/kernel/hostname; } 2>/dev/null || hostname ${name} 2>/dev/null || echo "warn the host name could not be set" >&${SOCKET}`;
 }
 
-function procSteps(plan: LaunchPlan, tools: Tools): Step[] {
+function procText(plan: LaunchPlan, tools: Tools): string {
   const { proc } = plan.places;
-  if (proc === undefined) return [];
-  const steps: Step[] = [{ command: [tools.mount, '-n', '-t', 'proc', '-o', 'nosuid,nodev,noexec', 'proc', proc] }];
-  const step = (name: string, orWarn: string, command: (path: string) => string[]) => {
-    const path = `${proc}/${name}`;
-    steps.push({ command: [tools.mount, '-n', ...command(path)], ifExists: path, orWarn });
-  };
-  for (const name of READONLY_PROC) step(name, `/proc/${name} is writable`, (path) => ['-o', 'bind,ro', path, path]);
-  for (const name of MASKED_PROC.files) {
-    step(name, `/proc/${name} can be read`, (path) => ['--bind', '/dev/null', path]);
-  }
-  for (const name of MASKED_PROC.dirs) {
-    step(name, `/proc/${name} can be read`, (path) => ['-t', 'tmpfs', '-o', 'ro,nosuid,nodev,noexec', 'tmpfs', path]);
-  }
-  return steps;
+  if (proc === undefined) return '';
+  return script([{ command: [tools.mount, '-n', '-t', 'proc', '-o', 'nosuid,nodev,noexec', 'proc', proc] }]);
 }
 
-function mqueueSteps(plan: LaunchPlan, tools: Tools): Step[] {
-  const { mqueue } = plan.places;
-  if (mqueue === undefined) return [];
-  const options = 'nosuid,nodev,noexec';
-  return [{ command: [tools.mount, '-n', '-t', 'mqueue', '-o', options, 'mqueue', mqueue], orWarn: 'no /dev/mqueue' }];
+/** What is to be hidden or kept from writing in it, as far as this kernel has it; and the message queues. */
+function namespaceMounts(plan: LaunchPlan): MountStep[] {
+  const { proc, mqueue } = plan.places;
+  const steps: MountStep[] = [];
+  const inProc = (name: string, what: string, mount: (target: string) => Omit<MountStep, 'target'>) => {
+    const target = `${proc}/${name}`;
+    steps.push({ ...mount(target), target, ifExists: target, orWarn: `/proc/${name} ${what}` });
+  };
+  if (proc !== undefined) {
+    for (const name of READONLY_PROC) inProc(name, 'is writable', (target) => ({ source: target, options: 'bind,ro' }));
+    for (const name of MASKED_PROC.files) inProc(name, 'can be read', () => ({ source: '/dev/null', options: 'bind' }));
+    const options = 'ro,nosuid,nodev,noexec';
+    for (const name of MASKED_PROC.dirs)
+      inProc(name, 'can be read', () => ({ source: 'tmpfs', type: 'tmpfs', options }));
+  }
+  if (mqueue !== undefined) {
+    const options = 'nosuid,nodev,noexec';
+    steps.push({ source: 'mqueue', target: mqueue, type: 'mqueue', options, orWarn: 'no /dev/mqueue' });
+  }
+  return steps;
 }
 
 /**

@@ -6,7 +6,7 @@ import { HotlayerError } from '../errors.js';
 import { resolvConf } from './network.js';
 import { readText } from './read-text.js';
 import { ensureInRoot, resolveInRoot } from './resolve-in-root.js';
-import { quote, runScript, type Step, script } from './shell.js';
+import { type MountStep, mountScript, quote, runScript, script } from './shell.js';
 import type { Tools } from './tools.js';
 import type { BindMount, SessionSpec } from './types.js';
 
@@ -63,9 +63,9 @@ export const FIFOS = ['stdin', 'stdout', 'stderr'] as const;
  */
 export async function prepareDevices(tools: Tools, dir: string, layout: Layout): Promise<string[]> {
   const warnings: string[] = [];
-  const fifos = { command: [tools.mkfifo, '-m', '666', ...FIFOS] };
-  const steps = [fifos, ...deviceSteps(tools, layout.dev, warnings)];
-  warnings.push(...(await runScript(tools, script(steps), 'make the container’s devices', dir)));
+  const fifos = script([{ command: [tools.mkfifo, '-m', '666', ...FIFOS] }]);
+  const mounts = mountScript(tools, `${dir}/device-mounts`, deviceMounts(layout.dev, warnings));
+  warnings.push(...(await runScript(tools, `${fifos}\n${mounts}`, 'make the container’s devices', dir)));
   return warnings;
 }
 
@@ -94,7 +94,7 @@ export async function furnish(
 ): Promise<Furnished> {
   const { root } = layout;
   const warnings: string[] = [];
-  const steps: Step[] = [];
+  const steps: MountStep[] = [];
   const place = (path: string, kind: 'dir' | 'file', mode?: number): string | undefined => {
     try {
       const made = ensureInRoot(root, path, kind, mode);
@@ -112,7 +112,7 @@ export async function furnish(
   const dev = place('/dev', 'dir');
   if (dev !== undefined) {
     warnings.push(...devices);
-    steps.push({ command: [tools.mount, '-n', '--rbind', layout.dev, dev] });
+    steps.push({ source: layout.dev, target: dev, options: 'rbind' });
   }
   if (writable) place('/tmp', 'dir', TMP_MODE);
   else {
@@ -120,7 +120,7 @@ export async function furnish(
       const found = resolveInRoot(root, path);
       if (found.type !== 'dir') continue;
       const options = `nosuid,nodev,mode=${path === '/run' ? '755' : '1777'}`;
-      steps.push({ command: [tools.mount, '-n', '-t', 'tmpfs', '-o', options, 'tmpfs', found.path] });
+      steps.push({ source: 'tmpfs', target: found.path, type: 'tmpfs', options });
     }
   }
   for (const [name, text] of Object.entries(etcFiles(spec))) {
@@ -128,9 +128,10 @@ export async function furnish(
     if (target === undefined) continue;
     writeFileSync(`${layout.etc}/${name}`, text);
     chmodSync(`${layout.etc}/${name}`, 0o644);
-    steps.push({ command: [tools.mount, '-n', '--bind', `${layout.etc}/${name}`, target] });
+    steps.push({ source: `${layout.etc}/${name}`, target, options: 'bind' });
   }
-  warnings.push(...(await runScript(tools, script(steps), 'set up the container', dir)));
+  const mounts = mountScript(tools, `${dir}/root-mounts`, steps);
+  warnings.push(...(await runScript(tools, mounts, 'set up the container', dir)));
   for (const bind of spec.binds) await mountBind(tools, root, bind);
   if (ensureInRoot(root, spec.process.cwd, 'dir') === undefined) {
     throw new HotlayerError(
@@ -146,24 +147,22 @@ export async function furnish(
 }
 
 /** Devices are bound from this machine's /dev: making nodes is not allowed in a user namespace. */
-function deviceSteps(tools: Tools, dev: string, warnings: string[]): Step[] {
-  const steps: Step[] = [];
+function deviceMounts(dev: string, warnings: string[]): MountStep[] {
+  const steps: MountStep[] = [];
   for (const name of DEVICES) {
     if (!statSync(`/dev/${name}`, { throwIfNoEntry: false })?.isCharacterDevice()) {
       warnings.push(`this machine has no /dev/${name}`);
       continue;
     }
     writeFileSync(`${dev}/${name}`, '');
-    steps.push({ command: [tools.mount, '-n', '--bind', `/dev/${name}`, `${dev}/${name}`] });
+    steps.push({ source: `/dev/${name}`, target: `${dev}/${name}`, options: 'bind' });
   }
   for (const name of ['pts', 'shm', 'mqueue']) mkdirSync(`${dev}/${name}`);
-  const mount = [tools.mount, '-n', '-t'];
-  steps.push({
-    command: [...mount, 'devpts', '-o', 'newinstance,ptmxmode=0666,mode=0620,nosuid,noexec', 'devpts', `${dev}/pts`],
-    orWarn: 'no /dev/pts',
-  });
+  const pts = 'newinstance,ptmxmode=0666,mode=0620,nosuid,noexec';
+  steps.push({ source: 'devpts', target: `${dev}/pts`, type: 'devpts', options: pts, orWarn: 'no /dev/pts' });
   // Docker's size of /dev/shm.
-  steps.push({ command: [...mount, 'tmpfs', '-o', 'nosuid,nodev,noexec,mode=1777,size=64m', 'shm', `${dev}/shm`] });
+  const shm = 'nosuid,nodev,noexec,mode=1777,size=64m';
+  steps.push({ source: 'shm', target: `${dev}/shm`, type: 'tmpfs', options: shm });
   for (const [name, target] of [
     ['ptmx', 'pts/ptmx'],
     ['fd', '/proc/self/fd'],

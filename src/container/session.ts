@@ -188,6 +188,7 @@ async function prepare(
       identity,
       places: furnished.places,
       variables: `${dir}/variables`,
+      table: `${dir}/namespace-mounts`,
       hostname: spec.hostname,
       net: spec.net,
       singleId,

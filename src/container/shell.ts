@@ -28,6 +28,42 @@ export function script(steps: readonly Step[]): string {
   return lines.join('\n');
 }
 
+export interface MountStep extends Omit<Step, 'command'> {
+  readonly source: string;
+  readonly target: string;
+  /** Absent: a bind. */
+  readonly type?: string;
+  readonly options: string;
+}
+
+/**
+ * Mounts all of them, in order, by one mount(8), which takes a third of the time of one for each. Where that fails they
+ * are mounted one by one, as `script` does; what is mounted already then lies there twice, and that is all.
+ * @param table file to be written, fstab(5)
+ */
+export function mountScript(tools: Tools, table: string, steps: readonly MountStep[]): string {
+  if (steps.length === 0) return '';
+  const lines = steps.map(({ source, target, type = 'none', options, ifExists }) => {
+    const line = [source, target, type, options, '0', '0'].map(fstabWord).join(' ');
+    return `${ifExists === undefined ? '' : `[ ! -e ${quote(ifExists)} ] || `}printf '%s\\n' ${quote(line)}`;
+  });
+  const single = steps.map(({ source, target, type, options, ...rest }) => ({
+    ...rest,
+    command: [tools.mount, '-n', ...(type === undefined ? [] : ['-t', type]), '-o', options, source, target],
+  }));
+  return `{
+${lines.join('\n')}
+} > ${quote(table)}
+${quote(tools.mount)} -n -a -T ${quote(table)} 2>/dev/null || {
+${script(single)}
+}`;
+}
+
+/** What separates words, and what stands for that (getmntent(3)). */
+function fstabWord(word: string): string {
+  return word.replace(/[\s\\#]/g, (c) => `\\${c.charCodeAt(0).toString(8).padStart(3, '0')}`);
+}
+
 /** Of the helpers: nothing of the caller's, so that no variable of theirs changes what a tool does or says. */
 export function toolEnv(): Record<string, string> {
   return { PATH: toolPath(), LC_ALL: 'C' };

@@ -1,13 +1,15 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import { ownNamespace } from '../../src/container/identity.js';
 import { EXEC_FAILED, identityCommand, variableScript } from '../../src/container/launch.js';
 import { probeMachine } from '../../src/container/probe.js';
 import { mountFlags } from '../../src/container/root.js';
-import { quote, script } from '../../src/container/shell.js';
+import { mountScript, quote, script } from '../../src/container/shell.js';
 import { findTools, TOOL_NAMES } from '../../src/container/tools.js';
 import { HotlayerError } from '../../src/errors.js';
+import { makeTempDir } from '../../src/temp.js';
 
 const sh = (text: string, env: Record<string, string> = {}) =>
   spawnSync('/bin/sh', ['-c', text], { encoding: 'latin1', env, stdio: ['ignore', 'pipe', 'pipe', 'pipe'] });
@@ -68,6 +70,33 @@ describe('text for the shell', () => {
     assert.equal(stdout, 'one\ntwo\n');
     assert.equal(output[3], "warn can't\n");
     assert.equal(status, 125);
+  });
+
+  test('mounts: by one table; one by one where that fails', () => {
+    using temp = makeTempDir();
+    const at = (name: string) => `${temp.path}/${name}`;
+    const steps = [
+      { source: '/dev/null', target: '/a b\\c#d', options: 'bind' },
+      { source: 'shm', target: '/none', type: 'tmpfs', options: 'ro', ifExists: '/no/such/file' },
+      { source: 'mqueue', target: '/q', type: 'mqueue', options: 'nosuid', orWarn: 'no queues' },
+    ];
+    const singly = ['-n -o bind /dev/null /a b\\c#d', '-n -t mqueue -o nosuid mqueue /q'];
+    for (const [refuses, asked, warned] of [
+      ['none', [], ''],
+      ['-a', singly, ''],
+      ['-a|mqueue', singly, 'warn no queues\n'],
+    ] as const) {
+      const fake = `case "$*" in *-a*|*mqueue*) case "$*" in *${refuses.split('|').join('*|*')}*) exit 32;; esac;; esac`;
+      writeFileSync(at('mount'), `#!/bin/sh\nprintf '%s\\n' "$*" >>${at('log')}\n${fake}\n`, { mode: 0o755 });
+      writeFileSync(at('log'), '');
+      const tools = { ...findTools(), mount: at('mount') };
+      const { status, output } = sh(mountScript(tools, at('table'), steps), { PATH: '/usr/bin:/bin' });
+      assert.equal(status, 0, refuses);
+      assert.equal(output[3], warned, refuses);
+      assert.equal(readFileSync(at('log'), 'utf8'), [`-n -a -T ${at('table')}`, ...asked, ''].join('\n'), refuses);
+      const table = '/dev/null /a\\040b\\134c\\043d none bind 0 0\nmqueue /q mqueue nosuid 0 0\n';
+      assert.equal(readFileSync(at('table'), 'utf8'), table);
+    }
   });
 
   test('a failed exec is told by its message, in dash and in bash', () => {
