@@ -2,6 +2,9 @@
 import { simulate } from '../../src/analyze/simulate/simulate.js';
 import { networkOf, readStored, type StoredImage } from '../simulate/cases.js';
 
+/** Images whose starts the runtime's times were fitted to: what is said of them is no test. */
+export const FITTED_TO: readonly string[] = ['python', 'redis', 'postgresql', 'java'];
+
 export interface Prediction {
   readonly readyMs: number;
   /** At readiness, as those of a measurement. */

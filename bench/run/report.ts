@@ -2,7 +2,7 @@
 import { type Machine, machineLine, markdownTable } from '../support/report.js';
 import { geometricMeanRatio, median, type Ratio, ratioOf } from '../support/statistics.js';
 import type { Start } from './lazy-start.js';
-import type { Prediction } from './predict.js';
+import { FITTED_TO, type Prediction } from './predict.js';
 
 /** One line of the journal: one image on one network, once in each way. */
 export interface Measured {
@@ -50,15 +50,21 @@ function simulatedSection(cases: readonly Case[]): string[] {
   });
   if (points.length === 0) return [];
   const part = (value: number) => `${value > 0 ? '+' : ''}${(100 * value).toFixed(1)} %`;
-  const errors = (of: keyof Prediction) => points.map(({ measured, predicted }) => predicted[of] / measured[of] - 1);
-  const sizes = (of: keyof Prediction) => errors(of).map(Math.abs);
+  const sizes = (of: keyof Prediction, among = points) =>
+    among.map(({ measured, predicted }) => Math.abs(predicted[of] / measured[of] - 1));
+  const inWords = (errors: readonly number[]) =>
+    errors.length === 0
+      ? 'not known'
+      : `${(100 * median(errors)).toFixed(1)} % in the median, ${(100 * Math.max(...errors)).toFixed(1)} % at most`;
+  const [fitted, others] = [true, false].map((is) => points.filter(({ image }) => FITTED_TO.includes(image) === is));
   const rows = points.map(({ image, network, measured, predicted }) => [
-    ...[image, network, seconds(measured.readyMs), seconds(predicted.readyMs)],
+    ...[`${image}${FITTED_TO.includes(image) ? ' (fitted)' : ''}`, network],
+    ...[seconds(measured.readyMs), seconds(predicted.readyMs)],
     part(predicted.readyMs / measured.readyMs - 1),
     ...[mega(measured.bytes), mega(predicted.bytes), String(measured.requests), String(predicted.requests)],
   ]);
   const head = ['', 'network', 'measured', 'simulated', 'off by', 'MB', 'simulated', 'requests', 'simulated'];
-  const summary = `Median error of the time ${(100 * median(sizes('readyMs'))).toFixed(1)} %, largest ${(100 * Math.max(...sizes('readyMs'))).toFixed(1)} %, median with its sign ${part(median(errors('readyMs')))}; of the bytes ${(100 * median(sizes('bytes'))).toFixed(1)} % and ${(100 * Math.max(...sizes('bytes'))).toFixed(1)} %. The model is that of a machine with nothing else to do.`;
+  const summary = `Times are off by ${inWords(sizes('readyMs', others))}, for the images that the runtime's times were fitted to by ${inWords(sizes('readyMs', fitted))}; bytes by ${inWords(sizes('bytes'))}. The model is that of a machine with nothing else to do.`;
   return ['## Simulated cold starts\n', `${markdownTable(head, rows)}\n`, `${summary}\n`];
 }
 

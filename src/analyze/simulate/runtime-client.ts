@@ -13,9 +13,9 @@ import type { Schedule } from './schedule.js';
 import { type ChunkName, groupsFor, namesIn, type StartTable, startTables, wishesOf } from './start-requests.js';
 
 /**
- * Rules are those of src/lazy (open-image.ts, start-fetch.ts, chunk-service.ts). Times were fitted to cold starts of three
- * Debian images (python, redis, postgresql) on three networks, beside other work on two cores of an AMD EPYC; of two images
- * that were not fitted (nginx, ruby) predictions are off by a tenth in the median, by 18 % at most.
+ * Rules are those of src/lazy (open-image.ts, start-fetch.ts, chunk-service.ts). Times were fitted to the cold starts of
+ * reports/bench-run.md, of python, redis, postgresql and java on two networks, on two cores of an AMD EPYC with little else to
+ * do; of images that were not fitted (nginx, ruby, node) predictions are off by 9 % in the median, by 18 % at most.
  */
 export interface RuntimeModel {
   readonly name: string;
@@ -62,18 +62,18 @@ export const HOTLAYER_RUN: RuntimeModel = {
   lastPiece: 4 * MIB,
   gap: 64 * KIB,
   readahead: 128 * KIB,
-  begin: 180e6,
-  prepared: 400e6,
-  run: 163e6,
-  perRequest: 1.4e6,
+  begin: 150e6,
+  prepared: 337e6,
+  run: 123e6,
+  perRequest: 1.8e6,
   receivePerByte: 4,
   inflatePerByte: 6,
   perChunk: 50_000,
-  perTocEntry: 5.5e3,
+  perTocEntry: 5.8e3,
   perRead: 44_000,
-  perAccess: 250_000,
-  recorded: 17_000,
-  slowdown: 1.22,
+  perAccess: 106_000,
+  recorded: 27_000,
+  slowdown: 1,
 };
 
 /** Answers to GET manifest and GET config, without what a manifest says of the start. */

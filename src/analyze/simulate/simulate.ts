@@ -278,7 +278,7 @@ export function assumptions(client: ClientModel = STARGZ_SNAPSHOTTER, workload?:
     `pieces of ${formatCount(client.piece)} bytes, windows of ${formatCount(client.window)} compressed bytes, kernel readahead of ${formatCount(client.readahead)} bytes`,
     `the container waits for the prefetch of all layers, at most ${client.prefetchWait / 1e9} s`,
     'an access waits for all that had ended when it was made in the recorded run; only what overlapped there is independent',
-    `${HOTLAYER_RUN.name} asks for what the image says of its start together with the TOCs, or, where it says nothing, for what the profile says when they are there; ${HOTLAYER_RUN.ahead} requests at a time, ${HOTLAYER_RUN.connections} with those that a read waits for; its times were fitted on a busy machine`,
+    `${HOTLAYER_RUN.name} asks for what the image says of its start together with the TOCs, or, where it says nothing, for what the profile says when they are there; ${HOTLAYER_RUN.ahead} requests at a time, ${HOTLAYER_RUN.connections} with those that a read waits for; its times were fitted to starts of four images`,
     'the workload thinks as long as in the recorded run, less what recording costs; background fetch is not modelled (it begins after 5 s of silence)',
     ...(workload?.left ?? []),
   ];
