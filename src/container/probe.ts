@@ -102,8 +102,8 @@ async function checkNative(tmp: string): Promise<Check> {
   const support = nativeSupport();
   if (isLack(support)) return { ...check, ok: false, detail: support.why, mend: support.mend };
   const means = support.mode === 'mount' ? 'mount(2), as root' : support.fusermount;
-  using directory = makeTempDir(tmp);
   try {
+    using directory = makeTempDir(tmp);
     const mounted = await nativeTransport.mount({ mountpoint: directory.path, ...EMPTY_FS, name: 'hotlayer-probe' });
     await mounted.unmount();
     return { ...check, ok: true, detail: `libfuse 2 mounts through ${means}` };
