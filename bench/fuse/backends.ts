@@ -75,6 +75,10 @@ export function backendsOf({ tree, plain, lazy, cache, passthrough }: Sources): 
       about: "libfuse's example `passthrough_ll -o cache=always,timeout=3600`",
       kind: 'peer',
       command: (mountpoint) => [
+        // It holds a descriptor of every file that was looked up.
+        'prlimit',
+        '--nofile=1000000:1000000',
+        '--',
         passthrough,
         '-f',
         '-o',

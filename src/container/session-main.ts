@@ -2,9 +2,9 @@
 // it has started; in a mount namespace of its own, so that its mounts go with it. run-session.ts starts it.
 import { closeSync, readdirSync, readFileSync } from 'node:fs';
 import { HotlayerError } from '../errors.js';
+import { expectBriefWork } from '../fuse/brief.js';
 import { loadModule, prepareThread } from '../fuse/index.js';
 import type { Link } from '../rootfs/types.js';
-import { expectBriefWork } from './brief.js';
 import { type ParentMessage, type SessionMessage, type StartMessage, toPlain } from './messages.js';
 import type { Workload } from './workload.js';
 

@@ -3,10 +3,10 @@
 // cannot be terminated, only the end of the mount lets it go (raw-transport.ts sees to that).
 import { once } from 'node:events';
 import { readSync, writeSync } from 'node:fs';
-import { setFlagsFromString } from 'node:v8';
 import { parentPort, workerData } from 'node:worker_threads';
 import { errnoOf, HotlayerError, toPlainError } from '../errors.js';
 import { ERRNO } from '../rootfs/types.js';
+import { expectBriefWork } from './brief.js';
 import { loadFsModule } from './fs-module.js';
 import { ownIdMaps } from './id-map.js';
 import { loadModule } from './load-module.js';
@@ -21,15 +21,8 @@ let phase: Int32Array<SharedArrayBuffer>;
 let warm = false;
 let faults = 0;
 
-/**
- * How much bytecode a function runs before V8 thinks of optimizing it, bytes; its own default is a fifteenth. The first
- * thousand requests of a container come in a tenth of a second, and to compile for them takes longer than to answer them:
- * half of the processor time that python's start takes here, on a machine whose other processor python needs.
- */
-const INTERRUPT_BUDGET = 2_000_000;
-
 async function main(): Promise<void> {
-  setFlagsFromString(`--interrupt-budget=${INTERRUPT_BUDGET}`);
+  expectBriefWork();
   const told = once(parentPort!, 'message');
   const { spare, preload } = workerData as ThreadData;
   // What is wrong with it is said when it is used.

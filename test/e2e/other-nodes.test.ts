@@ -1,7 +1,7 @@
 // The same image whatever Node runs hotlayer and however many threads there are. Other versions of Node are packages in
 // npm's registry, which hold the program itself; where they cannot be had, that is said and the test is skipped.
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, type SpawnSyncReturns, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -11,7 +11,7 @@ import { MIB } from '../../src/units.js';
 import { CACHE } from '../support/go.js';
 import { digestOf } from '../support/layout.js';
 import { dir, file, tarOf } from '../support/tar.js';
-import { BIN } from './cli.js';
+import { BIN, noFuse } from './cli.js';
 import { noise, sampleImage } from './sample.js';
 
 const VERSIONS = ['22.23.3', '24.21.0'];
@@ -94,6 +94,21 @@ describe('the same bytes', () => {
       assert.equal(execFileSync(node.program, ['--version'], { encoding: 'utf8' }).trim(), `v${version}`);
       for (const [i, flags] of flagsOf.entries())
         assert.deepEqual(optimized(node.program, flags), first[i], `${flags}`);
+    });
+  }
+});
+
+describe('nothing but what the container says', { skip: noFuse() }, () => {
+  for (const version of VERSIONS) {
+    test(`run on Node ${version}, through both transports`, async (t) => {
+      const node = await nodeOf(version);
+      if ('lacking' in node) return t.skip(node.lacking);
+      for (const transport of ['raw', 'fuse-native']) {
+        const words = [BIN, 'run', '--transport', transport, 'dir:/', '--', 'echo', 'said'];
+        const ran: SpawnSyncReturns<string> = spawnSync(node.program, ['--', ...words], { encoding: 'utf8' });
+        const { status, stdout, stderr } = ran;
+        assert.deepEqual({ status, stdout, stderr }, { status: 0, stdout: 'said\n', stderr: '' }, transport);
+      }
     });
   }
 });
