@@ -43,7 +43,7 @@ import type { Output } from './output.js';
 import { openingOf, profileSpooled, tempParentOf } from './profiling.js';
 import { showPlan, showPlannedLayers } from './show-plan.js';
 import { bar, table } from './table.js';
-import { writeProgress } from './write-progress.js';
+import { readProgress, writeProgress } from './write-progress.js';
 
 export interface RewriteFlags {
   network?: Network[];
@@ -256,10 +256,7 @@ export async function optimize(
           shared,
           ...tempParentOf(context),
           signal,
-          onProgress: (done, total, layer) =>
-            out.progress(
-              `reading layer ${layer + 1}/${image.layers.length}  ${formatBytes(done)} of ${formatBytes(total)}`,
-            ),
+          onProgress: readProgress(out, image),
         }),
       plan: (spooled, own) => choosePlan(spooled, own, workloads, flags, forecasts),
       options: {

@@ -11,6 +11,7 @@ import { addWorkloadOptions, flag, type GlobalFlags, type WorkloadFlags } from '
 import type { CommandContext, Register } from './main.js';
 import { showProfile } from './profile-summary.js';
 import { openingOf, profileHostDirectory, profileSpooled, tempParentOf } from './profiling.js';
+import { readProgress } from './write-progress.js';
 
 interface ProfileFlags extends GlobalFlags, WorkloadFlags {
   output?: string;
@@ -61,8 +62,7 @@ export async function makeProfile(
   using spooled = await spoolImage(image, {
     ...tempParentOf(context),
     signal,
-    onProgress: (done, total, layer) =>
-      out.progress(`reading layer ${layer + 1}/${image.layers.length}  ${formatBytes(done)} of ${formatBytes(total)}`),
+    onProgress: readProgress(out, image),
   });
   return (await profileSpooled(context, spooled, args, flags)).profile;
 }
