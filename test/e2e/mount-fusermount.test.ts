@@ -14,11 +14,13 @@ const denied = lackingLazy() || lackingNamespace('denied');
 
 /** $1: where it mounts; $2: what to do then; then hotlayer's words. */
 const SCRIPT = `dir=$1 look=$2; shift 2
-gone() { while grep -q " $dir " /proc/self/mountinfo; do sleep 0.05; done; echo gone; }
+# A minute of patience, for a machine that is stuck.
+n=0; tick() { sleep 0.05; n=$((n+1)); [ $n -lt 1200 ] || exit 97; }
+gone() { while grep -q " $dir " /proc/self/mountinfo; do tick; done; echo gone; }
 servers() { for c in /proc/[0-9]*; do grep -q native-main "$c/cmdline" 2>/dev/null && grep -q "MARK=$dir" "$c/environ" 2>/dev/null && basename "$c"; done; }
 export MARK=$dir
 "$@" & pid=$!
-until [ -e "$dir/etc" ]; do sleep 0.05; kill -0 $pid || exit 98; done
+until [ -e "$dir/etc" ]; do tick; kill -0 $pid || exit 98; done; n=0
 eval "$look"`;
 
 test('mount without namespaces', { skip: denied }, async (t) => {
@@ -49,7 +51,7 @@ test('mount without namespaces', { skip: denied }, async (t) => {
   await t.test(
     'Ctrl-C ends it; SIGKILL of the one, of the other or of both leaves neither mount nor process',
     async () => {
-      const quiet = 'while [ -n "$(servers)" ]; do sleep 0.05; done; gone';
+      const quiet = 'while [ -n "$(servers)" ]; do tick; done; gone';
       const ends: readonly [string, RegExp][] = [
         ['kill -INT $pid; wait $pid; echo $?', /^0\n|^130\n/],
         ['kill -KILL $pid; wait $pid; echo', /^\n/],

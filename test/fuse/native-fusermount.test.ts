@@ -74,8 +74,11 @@ async function killed(victims: 'who mounted' | 'who serves' | 'both'): Promise<v
   if (victims !== 'who mounted') process.kill(server, 'SIGKILL');
   if (victims !== 'who serves') mounter.kill('SIGKILL');
   await ended;
-  // fusermount does it, in its own time.
-  while (mountLines(path).length > 0 || existsSync(`/proc/${server}`)) await pause(20);
+  // fusermount does it, in its own time: the minute is for a machine that is stuck.
+  for (let tries = 0; mountLines(path).length > 0 || existsSync(`/proc/${server}`); tries++) {
+    assert.ok(tries < 3000, `after a minute: ${mountLines(path)}, process ${server}`);
+    await pause(20);
+  }
   rmdirSync(path);
 }
 
