@@ -38,7 +38,7 @@ export function reportOf(result: SoakResult, note = ''): { markdown: string; ok:
       formatCount(some.filter((sat) => !sat.read).length),
       formatCount(sum((sat) => sat.opens, some)),
       formatBytes(sum((sat) => sat.bytes, some)),
-      formatCount(sum((sat) => sat.errors, some)),
+      formatCount(sum((sat) => (sat.killed ? 0 : sat.errors), some)),
       formatCount(sum((sat) => sat.differences, some)),
       `${(Math.max(0, ...some.map((sat) => sat.longestMs)) / 1000).toFixed(1)} s`,
     ];
@@ -61,13 +61,13 @@ ${ok ? 'No byte was wrong and nothing was left behind.' : `**Not as it should be
 
 ${result.processes} processes at once, a quarter of them in each of two containers (\`hotlayer run\`) and two mounts (\`hotlayer mount\`), read ${images.length} images
 (${formatCount(images.reduce((n, { files }) => n + files, 0))} files, ${formatBytes(images.reduce((n, { bytes }) => n + bytes, 0))}, a layer in common) from a registry: whole files, pieces, memory maps; half of the time the page cache of the file is thrown away before.
-Every byte, and names, modes, owners, sizes and times, are compared with the original by a program that shares nothing with hotlayer.
-One cache of ${formatBytes(cache.limit)} for all (at most ${formatBytes(cache.largest)} with what was in use, ${formatBytes(cache.kept)} at the end); a container or mount lasts up to 25 s, then the next image; ${killed.length} of ${sittings.length} hotlayers were killed in the middle.
+Every byte that they get, and names, modes, owners, sizes and times, are compared with the original by a program that shares nothing with hotlayer.
+One cache of ${formatBytes(cache.limit)} for all (at most ${formatBytes(cache.largest)} with what was in use, ${formatBytes(cache.kept)} at the end); a container or mount lasts up to 15 s, then the next image; ${killed.length} of ${sittings.length} hotlayers were killed in the middle.
 
 ${markdownTable(head, rows)}
 
-Of ${formatCount(result.requests)} requests: ${broken.map(([name, many]) => `${formatCount(many)} ${name}`).join(', ')} ("down": for a tenth of the time nobody answers; "damaged file": 5 000 bytes of a layer that nobody used were overwritten in the cache).
-hotlayer warned ${formatCount(sum((sat) => sat.warnings))} times. EIO is what a process gets when the retries within two seconds failed or the bytes were wrong; it reads on. "Never read": a fault, or the kill, came before there was a tree.
+Of ${formatCount(result.requests)} requests: ${broken.map(([name, many]) => `${formatCount(many)} ${name}`).join(', ')} ("down": for a fifth of the time nobody answers; "damaged file": 5 000 bytes of a layer that nobody used were overwritten in the cache).
+hotlayer warned ${formatCount(sum((sat) => sat.warnings))} times. EIO is what a process gets when the retries within a second failed or the bytes were wrong; it reads on (not counted where hotlayer was killed, for then every read fails). "Never read": a fault, or the kill, came before there was a tree.
 ${note === '' ? '' : `\n${note}\n`}`;
   return { markdown, ok };
 }

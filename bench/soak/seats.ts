@@ -59,7 +59,7 @@ wait $r; status=$?; kill -INT $pid; wait $pid; gone; exit $status`;
 export async function sit(sitting: Sitting): Promise<Sat> {
   const { kind, image, directory, killAfter, seconds, processes, seed } = sitting;
   mkdirSync(join(directory, 'tmp'), { recursive: true });
-  const lazy = ['--plain-http', '--fetch-timeout', '2s', '--tmpdir', join(directory, 'tmp')];
+  const lazy = ['--plain-http', '--fetch-timeout', '1s', '--tmpdir', join(directory, 'tmp')];
   const cache = ['--cache-dir', sitting.cache, '--cache-size', `${sitting.cacheBytes}B`];
   const reference = `${sitting.host}/${image.name}`;
   const stats = join(directory, 'stats');
