@@ -28,6 +28,8 @@ export interface BundlePlan {
   readonly renameId: boolean;
   readonly cgroup2: boolean;
   readonly terminal: boolean;
+  /** Of the terminal at first: runc asks for it itself, crun does not. */
+  readonly consoleSize?: { readonly height: number; readonly width: number } | undefined;
   /** Text of /proc/self/limits. */
   readonly limits: string;
   /** Says that the container is there, and waits: the arguments of a shell. */
@@ -44,6 +46,7 @@ export function ociConfig(plan: BundlePlan): string {
     ociVersion: '1.0.2',
     process: {
       terminal: plan.terminal,
+      ...(plan.consoleSize && { consoleSize: plan.consoleSize }),
       user: {
         uid: identity.uid,
         gid: identity.gid,

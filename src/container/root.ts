@@ -112,6 +112,8 @@ export async function furnish(
   const dev = place('/dev', 'dir');
   if (dev !== undefined) {
     warnings.push(...devices);
+    // Where crun binds the terminal; runc makes the place itself.
+    if (spec.terminal !== undefined && spec.runtime === 'crun') writeFileSync(`${layout.dev}/console`, '');
     steps.push({ source: layout.dev, target: dev, options: 'rbind' });
   }
   if (writable) place('/tmp', 'dir', TMP_MODE);

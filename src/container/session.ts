@@ -15,6 +15,7 @@ import { furnish, keepLayer, type Layout, leaveKept, makeLayout, prepareDevices,
 import { execFailure, runtimeStart } from './runtime.js';
 import { runScript, script, shellFor } from './shell.js';
 import { parseSignal } from './signals.js';
+import { copySize, sizeOf } from './terminal.js';
 import { findTool, findTools, type Tools } from './tools.js';
 import type { OutputHook, SessionResult, SessionSpec } from './types.js';
 import { LONGEST_TIMER_MS, ReadyWatch } from './watch.js';
@@ -50,7 +51,8 @@ export async function conduct(
   const mounted = await transport.mount({
     mountpoint: layout.lower,
     module: spec.fs.module,
-    args: withActivity(spec.fs.args, activity),
+    // Counting costs a little with each request.
+    args: spec.until.some(({ kind }) => kind === 'idle') ? withActivity(spec.fs.args, activity) : spec.fs.args,
     name: 'hotlayer',
     allowOther: true,
     early: true,
@@ -215,8 +217,12 @@ async function prepare(
       renameId: singleId && (identity.uid !== 0 || identity.gid !== 0),
       cgroup2,
       terminal: terminal !== undefined,
+      ...(terminal !== undefined && { consoleSize: await sizeOf(terminal) }),
       limits: readFileSync('/proc/self/limits', 'latin1'),
     });
+    // It does not look at the size again; its terminal is the first of the container's.
+    if (runtime === 'crun' && terminal !== undefined)
+      start = { ...start, resized: () => void copySize(terminal, `${layout.dev}/pts/0`) };
   }
   const workload = new Workload(start, streams, onOutput);
   onWorkload(workload);

@@ -52,3 +52,27 @@ export function holdTerminal(): HeldTerminal {
   process.once('exit', release);
   return { fd, release };
 }
+
+/** In characters. @returns undefined where stty(1) cannot tell */
+export function sizeOf(fd: number): Promise<{ height: number; width: number } | undefined> {
+  const child = spawn('stty', ['size'], { stdio: [fd, 'pipe', 'ignore'], env: toolEnv() });
+  let said = '';
+  child.stdout?.setEncoding('utf8').on('data', (text: string) => {
+    said += text;
+  });
+  return new Promise((resolve) => {
+    child.on('error', () => resolve(undefined));
+    child.on('close', () => {
+      const [height = 0, width = 0] = said.split(' ').map(Number);
+      resolve(height > 0 && width > 0 ? { height, width } : undefined);
+    });
+  });
+}
+
+/** Gives one terminal, a file, the size of another: whoever is on it gets SIGWINCH. */
+export async function copySize(from: number, to: string): Promise<void> {
+  const size = await sizeOf(from);
+  if (!size) return;
+  const args = ['-F', to, 'rows', String(size.height), 'cols', String(size.width)];
+  spawn('stty', args, { stdio: 'ignore', env: toolEnv() }).on('error', () => {});
+}

@@ -54,9 +54,9 @@ export interface BindMount {
 
 export interface SessionSpec {
   /**
-   * The file system to serve (fuse/types.ts), as the session's child process will load it. When `args` is an object the
-   * module's `createFs` finds one more member in it: `activity`, an Int32Array over shared memory. The serving thread
-   * adds 1 to its first element (Atomics.add) with each access that counts for the `idle` rule.
+   * The file system to serve (fuse/types.ts), as the session's child process will load it. With an `idle` rule, and when
+   * `args` is an object, the module's `createFs` and `createAnswerer` find one more member in it: `activity`, an
+   * Int32Array over shared memory. They add 1 to its first element (Atomics.add) with each access that counts for the rule.
    *
    * `Caller.pid` is a pid of the session's own pid namespace, where /proc (of the serving thread too) is that of the
    * session: 1 is the runner itself, which reads /etc/passwd and /etc/group and looks for the places to mount on; the

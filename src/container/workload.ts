@@ -40,6 +40,8 @@ export interface WorkloadStart {
   readonly control:
     | { readonly kind: 'socket' }
     | { readonly kind: 'fifos'; readonly said: string; readonly go: string };
+  /** Passes on that the user's terminal has another size. Absent: it is told by SIGWINCH. */
+  readonly resized?: () => void;
   /** What it says went wrong, besides what it says on descriptors. */
   readonly complaints?: () => string;
 }
@@ -83,7 +85,8 @@ export class Workload {
     if (!builtin) this.#go = openSync(control.go, constants.O_RDWR);
     const stdout = terminal === undefined ? this.#open(streams.stdout, 'stdout', onOutput) : undefined;
     const stderr = terminal === undefined ? this.#open(streams.stderr, 'stderr', onOutput) : undefined;
-    const stdin = terminal === undefined && streams.input ? feed(streams.stdin, streams.input) : undefined;
+    const fed = terminal === undefined && streams.input ? feed(streams.stdin, streams.input) : undefined;
+    const stdin = fed?.read;
     const input = terminal ?? stdin ?? 'ignore';
     const output = terminal ?? stdout!.write;
     this.#child = spawn(program!, args, {
@@ -117,6 +120,7 @@ export class Workload {
     const closed = new Promise((resolve) => this.#child.on('close', resolve));
     this.ended = exited.then(async ({ at, exitCode, signal }) => {
       await this.#killRest();
+      fed?.end();
       await Promise.all([stdout?.drained, stderr?.drained]);
       this.#control.destroy();
       if (this.#go !== undefined) closeSync(this.#go);
@@ -177,7 +181,8 @@ export class Workload {
 
   /** The user's terminal has another size. */
   resized(): void {
-    this.#child.kill('SIGWINCH');
+    if (this.#start.resized) this.#start.resized();
+    else this.#child.kill('SIGWINCH');
   }
 
   /** A runtime's hook is given the container's state, JSON. */
@@ -295,8 +300,11 @@ function openReader(path: string): Socket {
   return new Socket({ fd, readable: true, writable: false });
 }
 
-/** @returns the end that is to be read, which waits as a pipe does; it ends with `input` */
-function feed(path: string, input: Readable): number {
+/** How long whoever opens the input again after its end waits at most to learn that, milliseconds. */
+const REOPENED_MS = 100;
+
+/** @returns the end that is to be read, which waits as a pipe does; it ends with `input`. And what to call at the end */
+function feed(path: string, input: Readable): { readonly read: number; end(): void } {
   const both = openSync(path, constants.O_RDWR);
   const read = openSync(path, constants.O_RDONLY);
   const write = openSync(path, constants.O_WRONLY | constants.O_NONBLOCK);
@@ -306,7 +314,28 @@ function feed(path: string, input: Readable): number {
   socket.on('error', () => input.destroy());
   input.on('error', () => socket.end());
   input.pipe(socket);
-  return read;
+  // Opening a FIFO waits for somebody at its other end: without one, `/dev/stdin` could not be opened any more.
+  let timer: NodeJS.Timeout | undefined;
+  let ended = false;
+  socket.on('close', () => {
+    if (!ended) timer = setInterval(() => letIn(path), REOPENED_MS);
+  });
+  return {
+    read,
+    end() {
+      ended = true;
+      clearInterval(timer);
+    },
+  };
+}
+
+/** Whoever waits for a writer gets one, and the end of the input with it. */
+function letIn(path: string): void {
+  try {
+    closeSync(openSync(path, constants.O_WRONLY | constants.O_NONBLOCK));
+  } catch {
+    // nobody reads
+  }
 }
 
 /** Parent of a process that is not a zombie, else undefined (proc_pid_stat(5), fields 3 and 4). */

@@ -1,15 +1,21 @@
 // A lazily read image as a file system module (fuse/types.ts): the serving thread's half and the mounting thread's.
+import { counted, countedAnswers } from '../rootfs/counted.js';
 import type { Answerer, FsPort, Link, RootFs } from '../rootfs/types.js';
 import { lazyAnswers } from './answers.js';
 import { type LazyFsArgs, openLazyFs } from './lazy-fs.js';
 
+/** Where a ready rule wants it: see SessionSpec.fs of container/. */
+interface Counting {
+  readonly activity?: Int32Array;
+}
+
 export function createFs(args: unknown, port: FsPort): RootFs {
-  return openLazyFs(args as LazyFsArgs, port);
+  return counted(openLazyFs(args as LazyFsArgs, port), (args as Counting).activity);
 }
 
 /** @param link to a ChunkService; absent: what is not in the cache fails */
-export function createAnswerer(_args: unknown, link: Link | undefined): Answerer {
-  return lazyAnswers(link ?? nobody());
+export function createAnswerer(args: unknown, link: Link | undefined): Answerer {
+  return countedAnswers(lazyAnswers(link ?? nobody()), (args as Counting | undefined)?.activity);
 }
 
 function nobody(): Link {

@@ -1,5 +1,6 @@
 // A directory as a mount's file system, loaded by URL in the thread that serves it.
 import { resolve } from 'node:path';
+import { counted } from './counted.js';
 import { DirFs } from './dir-fs.js';
 import type { RootFs } from './types.js';
 
@@ -8,6 +9,8 @@ export interface DirFsArgs {
   readonly path: string;
   /** As DirFsOptions. */
   readonly exclude: readonly string[];
+  /** As `counted`. */
+  readonly activity?: Int32Array;
 }
 
 /** The kernel's own trees: no files of a root file system, endless or slow to walk. */
@@ -22,6 +25,6 @@ export function machineTrees(path: string): string[] {
 export const dirFsModule: string = new URL('./dir-fs-module.js', import.meta.url).href;
 
 export function createFs(args: unknown): RootFs {
-  const { path, exclude } = args as DirFsArgs;
-  return new DirFs(path, { exclude });
+  const { path, exclude, activity } = args as DirFsArgs;
+  return counted(new DirFs(path, { exclude }), activity);
 }

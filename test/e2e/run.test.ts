@@ -1,14 +1,20 @@
 // `hotlayer run` as a user types it: images in a registry and on disk, which are not here.
 import assert from 'node:assert/strict';
-import { readdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { readTrace } from '../../src/trace/trace-file.js';
 import { documentOf, expectCli } from './cli.js';
 import { type LazyImage, lackingLazy, lazyImage, serve } from './lazy-image.js';
-import { DATA, PASSWD, SAYS } from './sample.js';
+import { DATA, MOTD, PASSWD, SAYS } from './sample.js';
 
 const skip = lackingLazy();
+
+/** Of content, holes not counted. */
+function keptBytes(directory: string): number {
+  return 512 * (statSync(join(directory, 'data'), { throwIfNoEntry: false })?.blocks ?? 0);
+}
 
 test('run', { skip }, async (t) => {
   const image: LazyImage = await lazyImage(t);
@@ -110,6 +116,48 @@ test('run', { skip }, async (t) => {
       readdirSync(image.dir).filter((name) => name.startsWith('run.trace')),
       ['run.trace.gz'],
     );
+  });
+
+  await t.test('ready when it is quiet, without a trace, too', async () => {
+    const quiet = 'cat /app/data.txt; n=0; while [ $n -lt 1000000 ]; do n=$((n+1)); done; exit 3';
+    const args = ['--json', '--until', 'idle:100ms'];
+    for (const [reference, words] of [
+      [image.optimized, ['-c', quiet]],
+      ['dir:/', ['sh', '-c', quiet.replace('/app/data.txt', '/etc/hostname')]],
+    ] as const) {
+      const { exitCode, ready } = documentOf<{ exitCode: number; ready?: { t: number; by: string } }>(
+        await run(3, reference, 'disk', ...args, '--', ...words),
+      );
+      assert.deepEqual([exitCode, ready?.by], [3, 'idle:100ms'], reference);
+    }
+  });
+
+  await t.test('--background-fetch: all of the image is here when it ends, though little was read', async (t) => {
+    const { reference, proxy } = await serve(t, image.optimized);
+    const control = join(image.dir, 'control');
+    mkdirSync(control);
+    const script = 'while [ ! -e /ctl/go ]; do cat </dev/null; done';
+    const flags = ['--background-fetch', '-v', `${control}:/ctl`, '--json', '--until', 'period:1ms'];
+    const running = run(0, reference, 'background', ...flags, '--', '-c', script);
+    // The layer with the file that nobody reads, to its end.
+    const cache = join(image.dir, 'background/v1/layers');
+    const whole = async () => {
+      for (let tries = 0; tries < 1200; tries++) {
+        const kept = existsSync(cache) ? readdirSync(cache).map((name) => keptBytes(join(cache, name))) : [];
+        if (kept.some((bytes) => bytes >= 200_000)) return true;
+        await sleep(50);
+      }
+      return false;
+    };
+    const all = await whole();
+    await sleep(200);
+    writeFileSync(join(control, 'go'), '');
+    const { fetched } = documentOf<{ fetched: { chunks: number; onDemand: number } }>(await running);
+    assert.ok(all, 'the big file is in the cache');
+    assert.ok(fetched.chunks > fetched.onDemand, JSON.stringify(fetched));
+    proxy.rule = () => ({ kind: 'answer', status: 404 });
+    const read = 'cat /app/unread.bin >/dev/null && cat /app/data.txt /etc/motd';
+    assert.equal((await run(0, reference, 'background', '--offline', '--', '-c', read)).stdout, `${DATA}${MOTD}`);
   });
 
   await t.test('an image that is not eStargz: whole, with a note, and from the cache the next time', async () => {

@@ -74,7 +74,7 @@ describe('the runtimes', { skip }, () => {
     });
   }
 
-  for (const runtime of ['builtin', 'runc']) {
+  for (const runtime of RUNTIMES) {
     test(`${runtime} -it: a terminal with job control and the size of the user's, which is as before at the end`, async (t) => {
       const dir = testDir(t);
       const at = (name: string) => join(dir, name);
@@ -132,6 +132,9 @@ describe('the runtimes', { skip }, () => {
       const args = ['--runtime', runtime, '--net', 'none', 'dir:/', '--', 'cat'];
       assert.equal((await expectCli(0, ['run', '-i', ...args], { through })).stdout, 'typed\n', runtime);
       assert.equal((await expectCli(0, ['run', ...args], { through })).stdout, '', runtime);
+      // Some programs open it themselves, also once more when it has ended.
+      const again = ['run', '-i', ...args.slice(0, -1), 'sh', '-c', 'cat; cat /dev/stdin; cat </dev/stdin; echo end'];
+      assert.equal((await expectCli(0, again, { through })).stdout, 'typed\nend\n', runtime);
     }
   });
 
