@@ -21,7 +21,7 @@ import { makeTempDir } from '../../src/temp.js';
 import { which } from '../support/host-root.js';
 import { dir, file, tarOf } from '../support/tar.js';
 import { lacking } from '../support/tools.js';
-import { type CliOptions, documentOf, expectCli, noFuse } from './cli.js';
+import { type CliOptions, cli, documentOf, expectCli, noFuse } from './cli.js';
 import { programFiles, sampleImage, sampleLayers, writeRoot } from './sample.js';
 import { asNobody, NOBODY } from './users.js';
 
@@ -239,10 +239,11 @@ for (const who of isRoot ? (['root', 'an ordinary user'] as const) : (['an ordin
         mkdirSync(at('refusing'), { recursive: true });
         writeFileSync(at(`refusing/${name}`), `#!/bin/sh\n${script}`, { mode: 0o755 });
       };
+      const withRefusing = `${at('refusing')}:${dirname(process.execPath)}:${process.env.PATH}`;
       const plainRun = (status: number, script: string, ...flags: string[]) =>
         expectCli(status, ['run', ...flags, root(), '--', '/bin/sh', '-c', script], {
           ...options,
-          env: { PATH: `${at('refusing')}:${dirname(process.execPath)}:${process.env.PATH}` },
+          env: { PATH: withRefusing },
         });
       refusing(
         'mount',
@@ -253,6 +254,8 @@ exec '${which('mount')}' "$@"`,
       assert.equal(second.stdout, 'x\n');
       assert.match(second.stderr, /the layer is fuse-overlayfs's: .*unknown filesystem type 'overlay'/);
       assert.match(second.stderr, /went through fuse-overlayfs/);
+      const doctor = await cli(['doctor'], { ...options, env: { PATH: withRefusing } });
+      assert.match(doctor.stdout, /FUSE root with a disposable layer of fuse-overlayfs/);
       assert.match((await plainRun(4, 'true', '--overlay', 'kernel')).stderr, /unknown filesystem type 'overlay'/);
       refusing('fuse-overlayfs', 'echo "fuse-overlayfs: cannot mount" >&2; exit 1');
       const third = await plainRun(0, 'echo x >/etc/new; echo y >/tmp/new; cat /tmp/new', '--json');
