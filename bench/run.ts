@@ -64,7 +64,7 @@ async function run(): Promise<number> {
       const name = workload.recipe.name;
       for (const [k, network] of networks.entries()) {
         const { peer, ours } = made.get(name)!;
-        const digests = `${peer.digest} ${ours.digest}`;
+        const digests = whatWasMeasured(peer, ours);
         const known = (m: Measured) => m.image === name && m.network === network.name && m.round === round;
         if (journal.entries().some((m) => known(m) && m.digests === digests)) continue;
         proxy.setNetwork(parseNetwork(network.name));
@@ -94,6 +94,11 @@ async function run(): Promise<number> {
   for (const { recipe } of workloads) stored.set(recipe.name, await storedFor(directory, recipe.name, OURS.name));
   report(journal.entries(), made, stored);
   return failures > 0 ? 1 : 0;
+}
+
+/** The images and the program: another one may make the same image, but starts it differently. */
+function whatWasMeasured(peer: Made, ours: Made): string {
+  return `${peer.digest} ${ours.digest} ${describeHotlayer().commit}`;
 }
 
 async function measureOurs(
@@ -143,7 +148,7 @@ function report(
   const cases: Case[] = options.networks.flatMap(({ name: network, mbit }) =>
     options.workloads.flatMap(({ recipe, extra }): Case[] => {
       const { peer, ours, touched } = made.get(recipe.name)!;
-      const digests = `${peer.digest} ${ours.digest}`;
+      const digests = whatWasMeasured(peer, ours);
       const all = measured.filter((m) => m.image === recipe.name && m.digests === digests);
       const own = all.filter((m) => m.network === network);
       const local = { warm: all.map((m) => m.warm.readyMs), directory: all.map((m) => m.directory.readyMs) };

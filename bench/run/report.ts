@@ -9,7 +9,7 @@ export interface Measured {
   readonly image: string;
   readonly network: string;
   readonly round: number;
-  /** Of the manifests, the peer's and ours. */
+  /** Of the manifests, the peer's and ours; and the program's commit. */
   readonly digests: string;
   readonly peer: Start;
   readonly cold: Start;
