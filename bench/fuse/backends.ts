@@ -76,9 +76,10 @@ export function backendsOf({ tree, plain, lazy, cache, passthrough }: Sources): 
       kind: 'peer',
       command: (mountpoint) => [
         // It holds a descriptor of every file that was looked up.
-        'prlimit',
-        '--nofile=1000000:1000000',
-        '--',
+        'sh',
+        '-c',
+        'ulimit -n "$(ulimit -H -n)"; exec "$@"',
+        'sh',
         passthrough,
         '-f',
         '-o',
