@@ -7,4 +7,8 @@ import { fileURLToPath } from 'node:url';
 // A container is to start at once: bin/bundle.js.
 const bundle = fileURLToPath(new URL('../dist/src/start/start.js', import.meta.url));
 if (['run', 'mount'].includes(process.argv[2]) && existsSync(bundle)) createRequire(import.meta.url)(bundle);
-else await import('../dist/src/cli/start.js');
+else if (existsSync(new URL('../dist/src/cli/start.js', import.meta.url))) await import('../dist/src/cli/start.js');
+else {
+  process.stderr.write('error: hotlayer is not compiled yet; run `npm run build` in its directory\n');
+  process.exitCode = 4;
+}

@@ -1,7 +1,7 @@
 // What `hotlayer run` and `hotlayer mount` load is bundled (bin/bundle.js): the same program in fewer files.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { makeTempDir } from '../../src/temp.js';
@@ -76,5 +76,15 @@ test('a start loads few files, and no package but commander', () => {
       [],
       entry,
     );
+  }
+});
+
+test('a clone that is not compiled says what to do', () => {
+  using temp = makeTempDir();
+  for (const name of ['bin', 'package.json']) cpSync(join(PACKAGE, name), join(temp.path, name), { recursive: true });
+  for (const command of ['run', 'doctor']) {
+    const { status, stdout, stderr } = say(['--', join(temp.path, 'bin/hotlayer.js')], [command], temp.path);
+    assert.deepEqual([status, stdout], [4, '']);
+    assert.match(stderr, /^error: hotlayer is not compiled yet; run `npm run build`/);
   }
 });
