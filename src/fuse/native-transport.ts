@@ -2,7 +2,7 @@
 // the libfuse 2 that it brings. It serves in a process of its own: its operations run on the main loop, which would wait
 // for itself as soon as the mounting process touched the mount, and the library has to be there when the process starts.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync, openSync, readFileSync, symlinkSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, realpathSync, symlinkSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { fromPlainError, HotlayerError } from '../errors.js';
@@ -24,7 +24,8 @@ const LONGEST_MOUNTPOINT = 1000;
 export const nativeTransport: FuseTransport = {
   name: 'fuse-native',
   async mount(options) {
-    const mountpoint = checkMountpoint(options.mountpoint);
+    // As the table of mounts names it.
+    const mountpoint = realpathSync(checkMountpoint(options.mountpoint));
     if (Buffer.byteLength(mountpoint) > LONGEST_MOUNTPOINT) {
       throw new HotlayerError(
         'HL_ERR_MACHINE',
@@ -64,6 +65,8 @@ class NativeMount implements Mounted {
   /** It has ended, or will soon, and has said its last word. */
   readonly #silence: Promise<void>;
   readonly #reaper: { kill(): void } | undefined;
+  /** What lay on the directory before, which is not ours to take away. */
+  readonly #before: ReadonlySet<string>;
   #scratch: TempDir | undefined;
   #faults = 0;
   #said = '';
@@ -73,10 +76,17 @@ class NativeMount implements Mounted {
     this.mountpoint = mountpoint;
     this.#options = options;
     this.#support = support;
+    this.#before = new Set(mountsOn(mountpoint));
     const { args, counters } = takeCounters(options.args);
     // In a namespace that ends with the processes in it no mount can be left.
     if (support.mode === 'fusermount') this.#reaper = startReaper(mountpoint, this.#unmountCommand());
-    this.#child = this.#spawn();
+    try {
+      this.#child = this.#spawn();
+    } catch (error) {
+      this.#reaper?.kill();
+      this.#scratch?.remove();
+      throw error;
+    }
     this.#child.stderr!.setEncoding('utf8').on('data', (text: string) => {
       this.#said = (this.#said + text).slice(-2000);
     });
@@ -225,22 +235,26 @@ class NativeMount implements Mounted {
   }
 
   async #unmount(): Promise<void> {
-    const refused = isMounted(this.mountpoint) ? await this.#takeAway() : undefined;
+    const refused = this.#isMounted() ? await this.#takeAway() : undefined;
     this.#post({ kind: 'end' });
     const timer = setTimeout(() => this.#child.kill('SIGKILL'), LET_GO_MS);
     await this.#ended;
     clearTimeout(timer);
     this.#reaper?.kill();
     // Its end was that of the connection; the name may still be in the table (a busy mount that fusermount refused).
-    if (isMounted(this.mountpoint)) {
+    if (this.#isMounted()) {
       const again = await this.#takeAway();
-      if (again !== undefined && isMounted(this.mountpoint)) {
+      if (again !== undefined && this.#isMounted()) {
         throw new HotlayerError('HL_ERR_MACHINE', `cannot unmount ${this.mountpoint}: ${again || refused}`, {
           hint: `fusermount -uz ${this.mountpoint}, or umount -l as root, takes it away`,
           context: { file: this.mountpoint },
         });
       }
     }
+  }
+
+  #isMounted(): boolean {
+    return mountsOn(this.mountpoint).some((id) => !this.#before.has(id));
   }
 
   /** A busy one goes, too; its connection ends with the serving process. */
@@ -290,10 +304,13 @@ class NativeMount implements Mounted {
   }
 }
 
-function isMounted(mountpoint: string): boolean {
+/** Ids of the mounts on a directory (proc_pid_mountinfo(5)). */
+function mountsOn(mountpoint: string): string[] {
   return readFileSync('/proc/self/mountinfo', 'utf8')
     .split('\n')
-    .some((line) => unescapeOctal(line.split(' ')[4] ?? '') === mountpoint);
+    .map((line) => line.split(' '))
+    .filter(([, , , , place = '']) => unescapeOctal(place) === mountpoint)
+    .map(([id]) => id!);
 }
 
 function unescapeOctal(path: string): string {
