@@ -2,7 +2,7 @@
 // or more to find, read and link each module, in the command, in the session's process and in its serving thread, which is
 // more than a small container needs to start. All other commands are loaded as they were compiled.
 // `dist/src/start` is as deep as the rooms, so that a module finds from there what it finds from its room.
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 /** Modules that are started by name: commands, processes, threads, file systems. Their names are unlike each other. */
@@ -35,6 +35,9 @@ export async function bundle(root) {
   const from = join(root, 'dist', 'src');
   const to = join(from, 'start');
   rmSync(to, { recursive: true, force: true });
+  mkdirSync(to);
+  // First: without it Node would take the files for ES modules.
+  writeFileSync(join(to, 'package.json'), '{ "type": "commonjs" }\n');
   const { dependencies, optionalDependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
   const otherCommand = (id, importer) =>
     importer === join(from, 'cli', 'main.js') && /^\.\/[\w-]+\.js$/.test(id) && !COMMANDS.includes(id.slice(2, -3));
@@ -61,5 +64,4 @@ export async function bundle(root) {
   });
   await build.write({ dir: to, format: 'cjs', exports: 'named', entryFileNames: '[name].js' });
   await build.close();
-  writeFileSync(join(to, 'package.json'), '{ "type": "commonjs" }\n');
 }

@@ -164,6 +164,8 @@ function makeNew(wanted: readonly Controller[], limits: Limits, world: World, ma
   for (const enable of [false, true]) {
     for (const parent of above) {
       try {
+        // Whoever moves a process has to be allowed to in the nearest cgroup that both places are in.
+        accessSync(join(parent, 'cgroup.procs'), constants.W_OK);
         const words = (file: string) => readText(join(parent, file)).trim().split(/\s+/);
         const missing = wanted.filter((controller) => !words('cgroup.subtree_control').includes(controller));
         if (missing.length > 0) {
@@ -171,8 +173,6 @@ function makeNew(wanted: readonly Controller[], limits: Limits, world: World, ma
           const text = missing.map((controller) => `+${controller}`).join(' ');
           writeFileSync(join(parent, 'cgroup.subtree_control'), text);
         }
-        // Whoever moves a process has to be allowed to in the nearest cgroup that both places are in.
-        accessSync(join(parent, 'cgroup.procs'), constants.W_OK);
         const directory = make(parent);
         const set = (file: string, value: number | string) => writeFileSync(join(directory, file), String(value));
         if (wanted.includes('cpu')) set('cpu.max', `${quotaOf(limits)} ${PERIOD}`);

@@ -66,7 +66,6 @@ export function pathUnder(root: string, path: string): Buffer {
   return pathToBytes(`${root}${path}`);
 }
 
-/** Directories of files in the upper half are always there; one below may be closed to us: then nothing in it was deleted. */
 /** fuse-overlayfs does not list a directory in which one is that this user may not open. */
 async function namesShown(view: string, path: string, candidates: readonly string[]): Promise<Set<string>> {
   const names = await namesIn(view, path);
@@ -84,7 +83,10 @@ async function isThere(root: string, path: string): Promise<boolean> {
   }
 }
 
-/** Undefined: it is closed to this user. */
+/**
+ * Directories of files in the upper half are always there; one below may be closed to us: then nothing in it was deleted.
+ * @returns undefined: it is closed to this user
+ */
 async function namesIn(root: string, path: string): Promise<string[] | undefined> {
   try {
     const names = await readdir(pathUnder(root, path === '' ? '/' : path), { encoding: 'buffer' });
