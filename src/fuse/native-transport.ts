@@ -7,6 +7,7 @@ import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { fromPlainError, HotlayerError } from '../errors.js';
 import { makeTempDir, type TempDir } from '../temp.js';
+import { tellFault } from './fault.js';
 import { lazyUmount, run, runUmount } from './mount-command.js';
 import { checkMountpoint } from './mountpoint.js';
 import type { FromNative, NativeInput, ToNative } from './native-messages.js';
@@ -278,14 +279,7 @@ class NativeMount implements Mounted {
   #fault(fault: FsFault): void {
     if (this.#faults > 0) return;
     this.#faults = 1;
-    if (this.#options.onFault) {
-      this.#options.onFault(fault);
-      return;
-    }
-    process.emitWarning(`${fault.operation} failed in the file system on ${this.mountpoint}: ${fault.message}`, {
-      code: 'HL_WARN_FS_FAULT',
-      ...(fault.stack !== undefined && { detail: fault.stack }),
-    });
+    tellFault(fault, this.mountpoint, this.#options.onFault?.bind(this.#options));
   }
 
   #lastWords(): string {

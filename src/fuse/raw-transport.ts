@@ -6,6 +6,7 @@ import { setFlagsFromString } from 'node:v8';
 import { Worker } from 'node:worker_threads';
 import { fromPlainError, HotlayerError, toPlainError } from '../errors.js';
 import type { Answerer } from '../rootfs/types.js';
+import { tellFault } from './fault.js';
 import { deviceWriter, LateReplies } from './late-replies.js';
 import { loadModule } from './load-module.js';
 import { openFuseDevice, runMount, runUmount, runUmountSync } from './mount-command.js';
@@ -248,14 +249,7 @@ class RawMount implements Mounted {
   #fault(fault: FsFault): void {
     if (this.#faults > 0) return;
     this.#faults = 1;
-    if (this.#options.onFault) {
-      this.#options.onFault(fault);
-      return;
-    }
-    process.emitWarning(`${fault.operation} failed in the file system on ${this.mountpoint}: ${fault.message}`, {
-      code: 'HL_WARN_FS_FAULT',
-      ...(fault.stack !== undefined && { detail: fault.stack }),
-    });
+    tellFault(fault, this.mountpoint, this.#options.onFault?.bind(this.#options));
   }
 
   /** `step`, unless the thread fails or ends before it. */

@@ -89,14 +89,14 @@ export function chunksWithin(
   length: number,
 ): { first: number; end: number } | undefined {
   const { chunks } = table;
-  const first = firstFrom(chunks, offset);
-  const end = firstFrom(chunks, offset + length);
+  const first = firstFrom(table, offset);
+  const end = firstFrom(table, offset + length);
   const whole = first < end && chunks[first]!.offset === offset && memberRangeEnd(table, end - 1) === offset + length;
   return whole ? { first, end } : undefined;
 }
 
 /** Index of the first chunk whose member begins at or after an offset; members ascend. */
-function firstFrom(chunks: ChunkTable['chunks'], offset: number): number {
+export function firstFrom({ chunks }: MemberTable, offset: number): number {
   let low = 0;
   let high = chunks.length;
   while (low < high) {

@@ -1,6 +1,6 @@
 // The layout that carrying out a plan will give, foretold: entries in their new order, files as large as a sample of
 // each says, a TOC of the usual size.
-import type { Wish } from '../../lazy/fetch-plan.js';
+import { firstFrom, type Wish } from '../../lazy/fetch-plan.js';
 import type { SpooledImage } from '../../rootfs/spooled-image.js';
 import { chunksOf } from '../../stargz/chunking.js';
 import type { TarEntry } from '../../stargz/tar-entry.js';
@@ -9,7 +9,7 @@ import type { ImageSizes } from '../model/compressed-sizes.js';
 import { bytesBefore, type CompressedFile } from '../model/file-cost.js';
 import type { LayerPlan, Plan } from '../types.js';
 import { chunkAt, type FileLayout, type LayerLayout, type Layout, type Locate } from './layout.js';
-import { firstFrom, groupsFor, startTables } from './start-requests.js';
+import { groupsFor, startTables } from './start-requests.js';
 
 /** Bytes of a TOC for each entry, in JSON and compressed: two digests in hexadecimal are most of it. */
 const TOC_JSON = 330;

@@ -1,6 +1,6 @@
 // Which requests fetch what a start needs of a layout: by the rules that write them into an image's manifest
 // (lazy/start-map.ts), for a layout that knows the chunks of a profile's files only.
-import type { Wish } from '../../lazy/fetch-plan.js';
+import { firstFrom, type Wish } from '../../lazy/fetch-plan.js';
 import { type StartGroup, startGroups } from '../../lazy/start-map.js';
 import type { Bytes } from '../../units.js';
 import { chunkAt, type Layout } from './layout.js';
@@ -66,16 +66,4 @@ export function wishesOf(schedule: Schedule, { files }: Layout, tables: readonly
 /** The chunks that begin in [from, to) of a blob. */
 export function namesIn({ chunks, names }: StartTable, from: Bytes, to: Bytes): readonly ChunkName[] {
   return names.slice(firstFrom({ chunks }, from), firstFrom({ chunks }, to));
-}
-
-/** Index of the first chunk that begins at or after an offset. */
-export function firstFrom({ chunks }: Pick<StartTable, 'chunks'>, offset: Bytes): number {
-  let low = 0;
-  let high = chunks.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (chunks[middle]!.offset < offset) low = middle + 1;
-    else high = middle;
-  }
-  return low;
 }
