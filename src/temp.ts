@@ -1,28 +1,43 @@
 // Temporary directories that go away whatever ends the process, SIGKILL included: a tiny shell, in a session of
 // its own, reads from a pipe that only this process holds. When the pipe closes, it removes what it was told of.
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { closeSync, mkdirSync, openSync, rmSync, statfsSync, unlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
+import type { Writable } from 'node:stream';
 import { HotlayerError } from './errors.js';
 import { type Bytes, formatBytes } from './units.js';
 
 /** Reads one path a line until the pipe closes, then removes them all. Ignores the signals of a terminal. */
 const REAPER = `trap '' INT TERM HUP QUIT; set --; while IFS= read -r p; do set -- "$@" "$p"; done; [ $# -eq 0 ] || rm -rf -- "$@"`;
 
-let reaper: ChildProcess | undefined;
+export type ReaperShell = ChildProcessByStdio<Writable, null, null>;
+
+/**
+ * A shell that outlives this process, whatever ends it, to clean up after it: its standard input is a pipe that only this
+ * process holds. It keeps neither this process nor any directory busy.
+ * @param script should begin by ignoring a terminal's signals, and read to the end of its input
+ * @param args `$1` and on
+ */
+export function startReaperShell(script: string, ...args: string[]): ReaperShell {
+  const shell = spawn('/bin/sh', ['-c', script, 'sh', ...args], {
+    cwd: '/',
+    detached: true,
+    stdio: ['pipe', 'ignore', 'ignore'],
+  });
+  shell.on('error', () => {});
+  shell.stdin.on('error', () => {});
+  shell.unref();
+  (shell.stdin as unknown as { unref?(): void }).unref?.();
+  return shell;
+}
+
+let reaper: ReaperShell | undefined;
 
 function reap(path: string): void {
-  if (!reaper) {
-    // chdir to / so that no directory is kept busy; the pipe is the only thing it shares with us.
-    reaper = spawn('/bin/sh', ['-c', REAPER], { cwd: '/', detached: true, stdio: ['pipe', 'ignore', 'ignore'] });
-    reaper.on('error', () => {});
-    reaper.stdin?.on('error', () => {});
-    reaper.unref();
-    (reaper.stdin as unknown as { unref?(): void } | null)?.unref?.();
-  }
-  reaper.stdin?.write(`${path}\n`);
+  reaper ??= startReaperShell(REAPER);
+  reaper.stdin.write(`${path}\n`);
 }
 
 /**

@@ -1,11 +1,11 @@
 // A cgroup for a container's processes, with limits: of version 1 or 2, whichever has the controller, beside or below
 // the one that this process is in. It is made and removed out here; the session puts the container's first process in.
-import { spawn } from 'node:child_process';
 import { accessSync, constants, mkdirSync, readdirSync, rmdirSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve, sep } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errnoOf, HotlayerError } from '../errors.js';
 import { isAlive, ownMark } from '../lazy/process-mark.js';
+import { startReaperShell } from '../temp.js';
 import { type Bytes, formatBytes } from '../units.js';
 import { readText } from './read-text.js';
 
@@ -248,13 +248,9 @@ const REAPER = `trap '' INT TERM HUP QUIT; set --; while IFS= read -r d; do set 
 for d; do n=0; while [ -d "$d" ] && ! rmdir -- "$d" 2>/dev/null; do n=$((n+1)); [ $n -lt 600 ] || break; sleep 0.05; done; done`;
 
 function startReaper() {
-  const child = spawn('/bin/sh', ['-c', REAPER], { cwd: '/', detached: true, stdio: ['pipe', 'ignore', 'ignore'] });
-  child.on('error', () => {});
-  child.stdin.on('error', () => {});
-  child.unref();
-  (child.stdin as unknown as { unref?(): void }).unref?.();
+  const shell = startReaperShell(REAPER);
   return {
-    tell: (directory: string) => void child.stdin.write(`${directory}\n`),
-    end: () => void child.stdin.end(),
+    tell: (directory: string) => void shell.stdin.write(`${directory}\n`),
+    end: () => void shell.stdin.end(),
   };
 }

@@ -1,5 +1,5 @@
 // Takes a mount away when the process that mounted is gone: SIGKILL leaves one that answers nobody.
-import { spawn } from 'node:child_process';
+import { startReaperShell } from '../temp.js';
 
 /**
  * Waits for the end of this process, then unmounts. A mount(8) that was under way may need a moment more, so the
@@ -12,14 +12,6 @@ shift; exec "$@"`;
 
 /** To be called before the mount: a kill may come between any two steps. @param unmount a command and its arguments */
 export function startReaper(directory: string, unmount: readonly string[]): { kill(): void } {
-  const child = spawn('/bin/sh', ['-c', REAPER, 'sh', directory, ...unmount], {
-    cwd: '/',
-    detached: true,
-    stdio: ['pipe', 'ignore', 'ignore'],
-  });
-  child.on('error', () => {});
-  child.stdin.on('error', () => {});
-  child.unref();
-  (child.stdin as unknown as { unref?(): void }).unref?.();
-  return { kill: () => void child.kill('SIGKILL') };
+  const shell = startReaperShell(REAPER, directory, ...unmount);
+  return { kill: () => void shell.kill('SIGKILL') };
 }
