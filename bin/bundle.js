@@ -8,8 +8,8 @@ import { join } from 'node:path';
 /** Modules that are started by name: commands, processes, threads, file systems. Their names are unlike each other. */
 const ENTRIES = [
   'cli/start.js',
-  'container/session-main.js',
-  'container/http-probe-main.js',
+  'container/session/session-main.js',
+  'container/ready/http-probe-main.js',
   'fuse/raw-worker.js',
   'fuse/native-main.js',
   'lazy/fs-module.js',

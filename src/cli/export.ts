@@ -2,7 +2,7 @@
 import { writeFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { checkPlace, readProfile } from '../analyze/saved.js';
-import { writeTo } from '../container/flow.js';
+import { writeTo } from '../container/session/flow.js';
 import { EXIT, HotlayerError } from '../errors.js';
 import { EXPORT_FORMATS, type ExportFormat, exportList, wantedFiles } from '../interop/index.js';
 import { formatCount } from '../units.js';

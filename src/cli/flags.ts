@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { type Network, PRESETS, parseNetwork } from '../analyze/model/network.js';
-import { type ProcessOverrides, parseEnvFile } from '../container/process-spec.js';
+import { type ProcessOverrides, parseEnvFile } from '../container/process/process-spec.js';
 import type { Net, Runtime } from '../container/types.js';
 import { HotlayerError } from '../errors.js';
 import type { TransportName } from '../fuse/choose.js';

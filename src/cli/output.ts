@@ -1,6 +1,6 @@
 // Everything a command prints. Results go to stdout, narration and progress to stderr; with --json stdout gets
 // exactly one JSON document and nothing else.
-import { writeTo } from '../container/flow.js';
+import { writeTo } from '../container/session/flow.js';
 import { type HotlayerError, isHotlayerError } from '../errors.js';
 import { showPath } from '../paths.js';
 

@@ -2,14 +2,14 @@
 import { constants } from 'node:os';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
-import type { Cgroup } from '../container/cgroup.js';
 import type { ContainerOptions } from '../container/container-options.js';
-import { writeTo } from '../container/flow.js';
-import { makeProcessSpec, type ProcessOverrides } from '../container/process-spec.js';
-import { formatReadyRule, parseReadyRule } from '../container/ready.js';
+import type { Cgroup } from '../container/isolation/cgroup.js';
+import { makeProcessSpec, type ProcessOverrides } from '../container/process/process-spec.js';
+import { formatReadyRule, parseReadyRule } from '../container/ready/ready.js';
 import { runDirectory } from '../container/run-directory.js';
 import { runImage } from '../container/run-image.js';
-import { holdTerminal } from '../container/terminal.js';
+import { writeTo } from '../container/session/flow.js';
+import { holdTerminal } from '../container/session/terminal.js';
 import type { SessionResult } from '../container/types.js';
 import { HotlayerError } from '../errors.js';
 import { parseReference } from '../image/reference.js';
@@ -116,7 +116,7 @@ export function addRun(program: Command, register: Register): void {
 /** Loaded only where it is asked for. @throws as makeCgroup */
 async function limit({ memory, cpus }: RunFlags): Promise<Cgroup | undefined> {
   if (memory === undefined && cpus === undefined) return undefined;
-  const { makeCgroup } = await import('../container/cgroup.js');
+  const { makeCgroup } = await import('../container/isolation/cgroup.js');
   return makeCgroup({ ...(memory !== undefined && { memory }), ...(cpus !== undefined && { cpus }) });
 }
 

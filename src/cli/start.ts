@@ -3,7 +3,7 @@
 async function start(): Promise<void> {
   if (process.argv[2] === 'run' && !process.argv.some((word) => word === '--help' || word === '-h')) {
     const [{ startEarly }, { expectBriefWork }] = await Promise.all([
-      import('../container/early-session.js'),
+      import('../container/session/early-session.js'),
       import('../fuse/brief.js'),
     ]);
     startEarly();

@@ -1,9 +1,9 @@
 // What every container is started with, whatever its root is made of.
 import type { Readable } from 'node:stream';
 import type { Nanos } from '../units.js';
-import { takeSession } from './early-session.js';
 import { claimKept } from './kept.js';
-import type { StartedSession } from './run-session.js';
+import { takeSession } from './session/early-session.js';
+import type { StartedSession } from './session/run-session.js';
 import {
   type BindMount,
   type CaptureSpec,

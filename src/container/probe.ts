@@ -7,8 +7,8 @@ import { HotlayerError } from '../errors.js';
 import { deviceMend, isLack, nativeSupport, nativeTransport, probeFuse } from '../fuse/index.js';
 import { makeTempDir } from '../temp.js';
 import { formatBytes, formatCount, GIB } from '../units.js';
-import { needsUserNamespace, runSession } from './run-session.js';
-import { findTool, findTools, TOOL_NAMES, toolPath } from './tools.js';
+import { findTool, findTools, TOOL_NAMES, toolPath } from './machine/tools.js';
+import { needsUserNamespace, runSession } from './session/run-session.js';
 
 export interface Check {
   /** Stable: kernel, node, util-linux, fuse (the transport raw), fuse-native, namespaces, session, space. */

@@ -1,5 +1,5 @@
 import { rmdirSync } from 'node:fs';
-import { makeCgroup } from '../../src/container/cgroup.js';
+import { makeCgroup } from '../../src/container/isolation/cgroup.js';
 import { HotlayerError } from '../../src/errors.js';
 import { notHere } from '../support/tools.js';
 

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, test } from 'node:test';
-import { makeCgroup, type World } from '../../src/container/cgroup.js';
+import { makeCgroup, type World } from '../../src/container/isolation/cgroup.js';
 import { testDir } from '../support/temp.js';
 import { lackingCgroup } from './cgroup-here.js';
 

@@ -6,7 +6,7 @@ import { chmodSync, chownSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { idMap } from '../../src/container/id-ranges.js';
+import { idMap } from '../../src/container/isolation/id-ranges.js';
 import type { SessionResult } from '../../src/container/types.js';
 import { strangersAsRoot } from '../../src/rootfs/strangers.js';
 import { expectCli } from '../e2e/cli.js';

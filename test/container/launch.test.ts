@@ -2,12 +2,12 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { describe, test } from 'node:test';
-import { ownNamespace } from '../../src/container/identity.js';
-import { EXEC_FAILED, identityCommand, variableScript } from '../../src/container/launch.js';
+import { mountFlags } from '../../src/container/isolation/root.js';
+import { mountScript, quote, script } from '../../src/container/machine/shell.js';
+import { findTools, TOOL_NAMES } from '../../src/container/machine/tools.js';
 import { probeMachine } from '../../src/container/probe.js';
-import { mountFlags } from '../../src/container/root.js';
-import { mountScript, quote, script } from '../../src/container/shell.js';
-import { findTools, TOOL_NAMES } from '../../src/container/tools.js';
+import { ownNamespace } from '../../src/container/process/identity.js';
+import { EXEC_FAILED, identityCommand, variableScript } from '../../src/container/session/launch.js';
 import { HotlayerError } from '../../src/errors.js';
 import { makeTempDir } from '../../src/temp.js';
 

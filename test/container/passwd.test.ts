@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { parseGroup, parsePasswd, resolveUser } from '../../src/container/passwd.js';
+import { parseGroup, parsePasswd, resolveUser } from '../../src/container/process/passwd.js';
 import { HotlayerError } from '../../src/errors.js';
 
 const PASSWD = parsePasswd(

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { DEFAULT_PATH, makeProcessSpec, mergeEnv, parseEnvFile } from '../../src/container/process-spec.js';
+import { DEFAULT_PATH, makeProcessSpec, mergeEnv, parseEnvFile } from '../../src/container/process/process-spec.js';
 import { HotlayerError } from '../../src/errors.js';
 
 const IMAGE = {

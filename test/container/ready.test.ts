@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { parseListening, refuseTakenPorts } from '../../src/container/listening.js';
-import { lineMatcher, Output } from '../../src/container/output.js';
-import { formatReadyRule, parseReadyRule } from '../../src/container/ready.js';
-import { firstProcessNotices, parseSignal } from '../../src/container/signals.js';
+import { parseListening, refuseTakenPorts } from '../../src/container/ready/listening.js';
+import { formatReadyRule, parseReadyRule } from '../../src/container/ready/ready.js';
+import { lineMatcher, Output } from '../../src/container/session/output.js';
+import { firstProcessNotices, parseSignal } from '../../src/container/session/signals.js';
 import type { ReadyRule } from '../../src/container/types.js';
 import { HotlayerError } from '../../src/errors.js';
 

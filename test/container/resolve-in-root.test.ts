@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync, writ
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
-import { ensureInRoot, resolveInRoot } from '../../src/container/resolve-in-root.js';
+import { ensureInRoot, resolveInRoot } from '../../src/container/process/resolve-in-root.js';
 import { HotlayerError } from '../../src/errors.js';
 
 describe('paths of the container, seen from outside', () => {

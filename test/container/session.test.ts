@@ -14,7 +14,7 @@ import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { needsUserNamespace, runSession } from '../../src/container/run-session.js';
+import { needsUserNamespace, runSession } from '../../src/container/session/run-session.js';
 import { FIRST_INHERITED_FD } from '../../src/container/types.js';
 import { HotlayerError } from '../../src/errors.js';
 import { lackingSession, mountPoints, run, sessionSpec, shell } from '../support/session.js';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { describe, test } from 'node:test';
-import { parseReadyRule } from '../../src/container/ready.js';
+import { parseReadyRule } from '../../src/container/ready/ready.js';
 import { HotlayerError } from '../../src/errors.js';
 import { activeFsModule } from '../support/active-fs.js';
 import { lackingSession, type Ran, run, shell } from '../support/session.js';

@@ -1,7 +1,7 @@
 // Sessions for tests: a root of this machine's programs on a file system in memory.
 import { readFileSync } from 'node:fs';
-import { makeProcessSpec } from '../../src/container/process-spec.js';
-import { runSession } from '../../src/container/run-session.js';
+import { makeProcessSpec } from '../../src/container/process/process-spec.js';
+import { runSession } from '../../src/container/session/run-session.js';
 import type { SessionHooks, SessionResult, SessionSpec } from '../../src/container/types.js';
 import { probeFuse } from '../../src/fuse/index.js';
 import type { ProcessConfig } from '../../src/image/types.js';

@@ -2,12 +2,12 @@
 // its files put into a tar.
 import { spawn } from 'node:child_process';
 import { lstatSync, readdirSync, rmdirSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
-import { HotlayerError } from '../errors.js';
-import { bytesToPath, comparePaths, pathToBytes, showPath } from '../paths.js';
+import { HotlayerError } from '../../errors.js';
+import { bytesToPath, comparePaths, pathToBytes, showPath } from '../../paths.js';
+import { quote, toolEnv } from '../machine/shell.js';
+import { findTool } from '../machine/tools.js';
+import type { CaptureSpec, Change } from '../types.js';
 import { type Changes, findChanges, pathUnder, type Sides } from './changes.js';
-import { quote, toolEnv } from './shell.js';
-import { findTool } from './tools.js';
-import type { CaptureSpec, Change } from './types.js';
 
 /** Extended attributes in which overlays keep notes of their own. */
 const OWN_NOTES = ['trusted.overlay.*', 'user.overlay.*', 'user.fuseoverlayfs.*', 'user.containers.*'];

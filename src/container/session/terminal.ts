@@ -2,8 +2,8 @@
 // and as it was afterwards, however this process ends.
 import { spawn, spawnSync } from 'node:child_process';
 import { isatty } from 'node:tty';
-import { HotlayerError } from '../errors.js';
-import { toolEnv } from './shell.js';
+import { HotlayerError } from '../../errors.js';
+import { toolEnv } from '../machine/shell.js';
 
 /** Waits for the end of the process that started it, then puts the terminal's settings back. */
 const GUARD = `trap '' INT TERM HUP QUIT; read -r _; stty "$1" <&3`;

@@ -1,7 +1,7 @@
 // Which TCP ports something listens on, from the text of /proc/PID/net/tcp and tcp6 (proc(5)).
 import { readFileSync } from 'node:fs';
-import { HotlayerError } from '../errors.js';
-import type { ReadyRule } from './types.js';
+import { HotlayerError } from '../../errors.js';
+import type { ReadyRule } from '../types.js';
 
 /** Column `st` of a listening socket: TCP_LISTEN in the kernel's include/net/tcp_states.h. */
 const LISTEN = '0A';

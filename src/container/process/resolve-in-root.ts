@@ -2,8 +2,8 @@
 // an absolute symlink to the host's root, so every component is looked at before it is followed. Nothing runs in the
 // container yet, so nothing changes in between.
 import { chmodSync, lstatSync, mkdirSync, readlinkSync, type Stats, writeFileSync } from 'node:fs';
-import { errnoOf, HotlayerError } from '../errors.js';
-import { showPath } from '../paths.js';
+import { errnoOf, HotlayerError } from '../../errors.js';
+import { showPath } from '../../paths.js';
 
 /** As the kernel's MAXSYMLINKS. */
 const MAX_SYMLINKS = 40;

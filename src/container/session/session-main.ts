@@ -1,10 +1,10 @@
 // The session's process: first process of a pid namespace, so that its end, whatever the reason, is the end of all that
 // it has started; in a mount namespace of its own, so that its mounts go with it. run-session.ts starts it.
 import { closeSync, readdirSync, readFileSync } from 'node:fs';
-import { HotlayerError } from '../errors.js';
-import { expectBriefWork } from '../fuse/brief.js';
-import { loadModule, prepareThread } from '../fuse/index.js';
-import type { Link } from '../rootfs/types.js';
+import { HotlayerError } from '../../errors.js';
+import { expectBriefWork } from '../../fuse/brief.js';
+import { loadModule, prepareThread } from '../../fuse/index.js';
+import type { Link } from '../../rootfs/types.js';
 import { type ParentMessage, type SessionMessage, type StartMessage, toPlain } from './messages.js';
 import type { Workload } from './workload.js';
 

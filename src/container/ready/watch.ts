@@ -1,13 +1,13 @@
 // Watches a workload until the first of its ready rules holds.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import type { Nanos } from '../units.js';
+import type { Nanos } from '../../units.js';
+import { toolEnv } from '../machine/shell.js';
+import type { Tools } from '../machine/tools.js';
+import { lineMatcher, type Output } from '../session/output.js';
+import type { Net, ReadyRule } from '../types.js';
 import { isListening } from './listening.js';
-import { lineMatcher, type Output } from './output.js';
 import { formatReadyRule } from './ready.js';
-import { toolEnv } from './shell.js';
-import type { Tools } from './tools.js';
-import type { Net, ReadyRule } from './types.js';
 
 export interface Watched {
   /** Of the workload's first process, in this process's pid namespace. */

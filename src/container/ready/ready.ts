@@ -1,7 +1,7 @@
 // Ready rules as people write them: `exit`, `line:TEXT`, `line:/re/`, `tcp:PORT`, `http:URL`, `idle:2s`, `period:10s`.
-import { HotlayerError } from '../errors.js';
-import { type Nanos, parseDuration } from '../units.js';
-import type { ReadyRule } from './types.js';
+import { HotlayerError } from '../../errors.js';
+import { type Nanos, parseDuration } from '../../units.js';
+import type { ReadyRule } from '../types.js';
 
 const EXAMPLES =
   'exit, line:listening, line:/ready in \\d+/, tcp:8080, http://localhost:8080/health, idle:2s, period:10s';

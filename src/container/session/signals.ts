@@ -1,6 +1,6 @@
 // Signals by the names that image configs use (`SIGTERM`, `TERM`, `15`, `SIGRTMIN+3`), and what a process does with them.
 import { constants } from 'node:os';
-import { HotlayerError } from '../errors.js';
+import { HotlayerError } from '../../errors.js';
 
 /** First real-time signal as programs see it: the kernel's is 32, glibc and musl keep 32 and 33 (musl also 34) back. */
 const SIGRTMIN = 34;

@@ -1,11 +1,11 @@
 // A container's own network that reaches out through a program of this machine, as users without root know it.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { accessSync, constants, writeFileSync } from 'node:fs';
-import { HotlayerError } from '../errors.js';
-import { readText } from './read-text.js';
-import { runScript, script, toolEnv } from './shell.js';
-import { findTool, type Tools } from './tools.js';
-import type { Net } from './types.js';
+import { HotlayerError } from '../../errors.js';
+import { readText } from '../machine/read-text.js';
+import { runScript, script, toolEnv } from '../machine/shell.js';
+import { findTool, type Tools } from '../machine/tools.js';
+import type { Net } from '../types.js';
 
 type Through = Exclude<Net, 'host' | 'none'>;
 

@@ -1,6 +1,6 @@
 // What the session's process and its parent say to each other over the channel (serialization "advanced").
-import { type ErrorCode, type ErrorContext, HotlayerError } from '../errors.js';
-import type { SessionResult, SessionSpec } from './types.js';
+import { type ErrorCode, type ErrorContext, HotlayerError } from '../../errors.js';
+import type { SessionResult, SessionSpec } from '../types.js';
 
 export interface StartMessage {
   readonly type: 'start';

@@ -1,11 +1,11 @@
 // runc and crun: a bundle in the session's private directory, run in its namespaces. A hook stops the runtime when the
 // container is there and its program is not: that is where the built-in runner waits, too.
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { HotlayerError } from '../errors.js';
-import { type BundlePlan, ociConfig } from './oci-config.js';
-import { quote, runScript, type Step, script, toolEnv } from './shell.js';
-import { findTool, type Tools } from './tools.js';
-import type { Runtime } from './types.js';
+import { HotlayerError } from '../../errors.js';
+import { quote, runScript, type Step, script, toolEnv } from '../machine/shell.js';
+import { findTool, type Tools } from '../machine/tools.js';
+import { type BundlePlan, ociConfig } from '../process/oci-config.js';
+import type { Runtime } from '../types.js';
 import type { WorkloadStart } from './workload.js';
 
 const CGROUPS = '/sys/fs/cgroup';

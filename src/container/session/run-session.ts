@@ -5,17 +5,17 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
-import { HotlayerError } from '../errors.js';
-import { mayMount } from '../fuse/may-mount.js';
-import { makeTempDir } from '../temp.js';
+import { HotlayerError } from '../../errors.js';
+import { mayMount } from '../../fuse/may-mount.js';
+import { makeTempDir } from '../../temp.js';
+import { mappedCommand, ownRanges, REFUSED } from '../isolation/id-ranges.js';
+import { requireNetwork } from '../isolation/network.js';
+import { findTools, type Tools, toolPath } from '../machine/tools.js';
+import { refuseTakenPorts } from '../ready/listening.js';
+import { FIRST_INHERITED_FD, type SessionHooks, type SessionResult, type SessionSpec } from '../types.js';
 import { flow } from './flow.js';
-import { mappedCommand, ownRanges, REFUSED } from './id-ranges.js';
-import { refuseTakenPorts } from './listening.js';
 import { fromPlain, type ParentMessage, type SessionMessage } from './messages.js';
-import { requireNetwork } from './network.js';
 import { parseSignal } from './signals.js';
-import { findTools, type Tools, toolPath } from './tools.js';
-import { FIRST_INHERITED_FD, type SessionHooks, type SessionResult, type SessionSpec } from './types.js';
 import { CHILD_WAS_KILLED } from './workload.js';
 
 /** The namespaces and Node have this long to come up, milliseconds. */

@@ -3,11 +3,11 @@ import { spawn } from 'node:child_process';
 import { chmodSync, chownSync, lstatSync, statSync } from 'node:fs';
 import { relative } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { HotlayerError } from '../errors.js';
+import { HotlayerError } from '../../errors.js';
+import { runScript, script, toolEnv } from '../machine/shell.js';
+import { findTool, type Tools } from '../machine/tools.js';
+import type { Overlay, SessionResult } from '../types.js';
 import type { Layout } from './root.js';
-import { runScript, script, toolEnv } from './shell.js';
-import { findTool, type Tools } from './tools.js';
-import type { Overlay, SessionResult } from './types.js';
 
 export interface RootOptions {
   readonly readonlyRoot: boolean;

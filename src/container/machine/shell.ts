@@ -1,6 +1,6 @@
 // Commands of this machine, run one after another by a shell: one process to wait for instead of ten.
 import { spawn } from 'node:child_process';
-import { HotlayerError } from '../errors.js';
+import { HotlayerError } from '../../errors.js';
 import { findTool, type Tools, toolPath } from './tools.js';
 
 /** A word as the shell reads it back. */

@@ -1,8 +1,8 @@
 // From the image's config and the user's flags to the process to start. Pure; the rules are docker's.
 import { posix } from 'node:path';
-import { HotlayerError } from '../errors.js';
-import type { ProcessConfig } from '../image/types.js';
-import type { ProcessSpec } from './types.js';
+import { HotlayerError } from '../../errors.js';
+import type { ProcessConfig } from '../../image/types.js';
+import type { ProcessSpec } from '../types.js';
 
 /** What docker puts there when the image says nothing. */
 export const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';

@@ -1,9 +1,9 @@
 // The ids that an ordinary user may have in a user namespace: their own, which is root there, and after it the ranges
 // that /etc/subuid and /etc/subgid give them, which newuidmap(1) and newgidmap(1) hand out (package uidmap or shadow).
 import { userInfo } from 'node:os';
-import { readText } from './read-text.js';
-import { quote } from './shell.js';
-import { findTool, type Tools } from './tools.js';
+import { readText } from '../machine/read-text.js';
+import { quote } from '../machine/shell.js';
+import { findTool, type Tools } from '../machine/tools.js';
 
 /** As a line of /proc/PID/uid_map (user_namespaces(7)): first id inside, first outside, how many. */
 export type IdLine = readonly [inside: number, outside: number, count: number];

@@ -1,7 +1,7 @@
 // The programs of this machine that a session is made with: all from util-linux, plus the shell and mkfifo.
 import { accessSync, constants } from 'node:fs';
 import { join } from 'node:path';
-import { HotlayerError } from '../errors.js';
+import { HotlayerError } from '../../errors.js';
 
 export const TOOL_NAMES = ['sh', 'mkfifo', 'mount', 'umount', 'unshare', 'setpriv', 'nsenter', 'pivot_root'] as const;
 export type ToolName = (typeof TOOL_NAMES)[number];

@@ -3,11 +3,11 @@
 import { accessSync, constants, mkdirSync, readdirSync, rmdirSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve, sep } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { errnoOf, HotlayerError } from '../errors.js';
-import { isAlive, ownMark } from '../lazy/process-mark.js';
-import { startReaperShell } from '../temp.js';
-import { type Bytes, formatBytes } from '../units.js';
-import { readText } from './read-text.js';
+import { errnoOf, HotlayerError } from '../../errors.js';
+import { isAlive, ownMark } from '../../lazy/process-mark.js';
+import { startReaperShell } from '../../temp.js';
+import { type Bytes, formatBytes } from '../../units.js';
+import { readText } from '../machine/read-text.js';
 
 export interface Limits {
   readonly memory?: Bytes;

@@ -1,24 +1,32 @@
 // What the session's process does, from an empty directory to the workload's end.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { HotlayerError } from '../errors.js';
-import { chooseTransport } from '../fuse/choose.js';
-import type { Mounted } from '../fuse/types.js';
-import type { Link } from '../rootfs/types.js';
-import type { Nanos } from '../units.js';
-import { Capture } from './capture.js';
-import { type Namespace, ownNamespace, readIdentity } from './identity.js';
+import { HotlayerError } from '../../errors.js';
+import { chooseTransport } from '../../fuse/choose.js';
+import type { Mounted } from '../../fuse/types.js';
+import type { Link } from '../../rootfs/types.js';
+import type { Nanos } from '../../units.js';
+import { Capture } from '../changes/capture.js';
+import { connectNetwork } from '../isolation/network.js';
+import { mountRoot } from '../isolation/overlay.js';
+import {
+  furnish,
+  keepLayer,
+  type Layout,
+  leaveKept,
+  makeLayout,
+  prepareDevices,
+  switchRoot,
+} from '../isolation/root.js';
+import { runScript, script, shellFor } from '../machine/shell.js';
+import { findTool, findTools, type Tools } from '../machine/tools.js';
+import { type Namespace, ownNamespace, readIdentity } from '../process/identity.js';
+import type { Identity } from '../process/passwd.js';
+import { LONGEST_TIMER_MS, ReadyWatch } from '../ready/watch.js';
+import type { OutputHook, SessionResult, SessionSpec } from '../types.js';
 import { EXEC_FAILED, type LaunchPlan, launchCommand, onTerminal, variableScript } from './launch.js';
-import { connectNetwork } from './network.js';
-import { mountRoot } from './overlay.js';
-import type { Identity } from './passwd.js';
-import { furnish, keepLayer, type Layout, leaveKept, makeLayout, prepareDevices, switchRoot } from './root.js';
 import { execFailure, runtimeStart } from './runtime.js';
-import { runScript, script, shellFor } from './shell.js';
 import { parseSignal } from './signals.js';
 import { copySize, sizeOf } from './terminal.js';
-import { findTool, findTools, type Tools } from './tools.js';
-import type { OutputHook, SessionResult, SessionSpec } from './types.js';
-import { LONGEST_TIMER_MS, ReadyWatch } from './watch.js';
 import { type Ended, Workload, type WorkloadStart } from './workload.js';
 
 /** Between the stop signal and SIGKILL when the spec does not say. */

@@ -2,8 +2,8 @@
 // own would be), and of the user namespace that this process is in.
 import { readFileSync, statSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { HotlayerError } from '../errors.js';
-import { MIB } from '../units.js';
+import { HotlayerError } from '../../errors.js';
+import { MIB } from '../../units.js';
 import { type Identity, parseGroup, parsePasswd, resolveUser } from './passwd.js';
 import { resolveInRoot } from './resolve-in-root.js';
 

@@ -1,6 +1,6 @@
 // Who a container's process is: the image's own /etc/passwd and /etc/group against `user[:group]`. Pure; the rules are
 // those of moby/sys user.GetExecUser, which docker and containerd use, so that the same image gets the same ids here.
-import { HotlayerError } from '../errors.js';
+import { HotlayerError } from '../../errors.js';
 
 export interface PasswdEntry {
   readonly name: string;

@@ -4,13 +4,13 @@ import { closeSync, constants, openSync, readFileSync, writeSync } from 'node:fs
 import { Socket } from 'node:net';
 import { constants as osConstants } from 'node:os';
 import type { Readable } from 'node:stream';
-import { HotlayerError } from '../errors.js';
+import { HotlayerError } from '../../errors.js';
+import { warningsIn } from '../machine/shell.js';
+import type { OutputHook } from '../types.js';
 import { flow } from './flow.js';
 import { COMPLAINTS, SOCKET } from './launch.js';
 import { Output, type Stream } from './output.js';
-import { warningsIn } from './shell.js';
 import { firstProcessNotices, ignoresSignal } from './signals.js';
-import type { OutputHook } from './types.js';
 
 export interface Ended {
   readonly at: bigint;

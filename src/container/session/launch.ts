@@ -5,11 +5,12 @@
 // Stage 2 is the same process, a shell that is loaded and waits. The session now puts the container's root under it
 // (pivot_root(2) moves the root of every process of the mount namespace, so no program of this machine is needed
 // inside), notes the time and says go. What is left to do needs no file of this machine: cd, export and exec are built in.
-import { CAPABILITIES, MASKED_PROC, READONLY_PROC } from './confinement.js';
-import type { Identity } from './passwd.js';
-import { type MountStep, mountScript, quote, script } from './shell.js';
-import type { Tools } from './tools.js';
-import type { Net, ProcessSpec } from './types.js';
+
+import { type MountStep, mountScript, quote, script } from '../machine/shell.js';
+import type { Tools } from '../machine/tools.js';
+import { CAPABILITIES, MASKED_PROC, READONLY_PROC } from '../process/confinement.js';
+import type { Identity } from '../process/passwd.js';
+import type { Net, ProcessSpec } from '../types.js';
 
 /**
  * Descriptors of the two stages. Standard error is theirs and unshare's; the workload's comes in as 4, so that nothing

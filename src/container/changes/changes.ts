@@ -5,9 +5,9 @@
 import { createReadStream } from 'node:fs';
 import { lstat, readdir, readlink } from 'node:fs/promises';
 import { setImmediate } from 'node:timers/promises';
-import { errnoOf } from '../errors.js';
-import { bytesToPath, comparePaths, pathToBytes } from '../paths.js';
-import type { Change } from './types.js';
+import { errnoOf } from '../../errors.js';
+import { bytesToPath, comparePaths, pathToBytes } from '../../paths.js';
+import type { Change } from '../types.js';
 
 /** Three directories that show the same root. */
 export interface Sides {

@@ -1,9 +1,10 @@
 // config.json of an OCI runtime bundle: the same container as launch.ts makes, in the words of the runtime
 // specification. Pure.
+
+import type { ProcessSpec } from '../types.js';
 import { CAPABILITIES, MASKED_PROC, READONLY_PROC } from './confinement.js';
 import type { Identity } from './passwd.js';
 import { defaultSeccomp } from './seccomp.js';
-import type { ProcessSpec } from './types.js';
 
 /** As large as a resource limit can be, RLIM_INFINITY: more than a number of JavaScript holds. */
 const INFINITY_TEXT = '18446744073709551615';

@@ -2,13 +2,13 @@
 // above, and the places a container expects (/dev, /tmp, /etc/resolv.conf …) filled. Everything lives on one private
 // tmpfs, `dir`, and goes with the namespace.
 import { chmodSync, mkdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
-import { HotlayerError } from '../errors.js';
+import { HotlayerError } from '../../errors.js';
+import { readText } from '../machine/read-text.js';
+import { type MountStep, mountScript, quote, runScript, script } from '../machine/shell.js';
+import type { Tools } from '../machine/tools.js';
+import { ensureInRoot, resolveInRoot } from '../process/resolve-in-root.js';
+import type { BindMount, SessionSpec } from '../types.js';
 import { resolvConf } from './network.js';
-import { readText } from './read-text.js';
-import { ensureInRoot, resolveInRoot } from './resolve-in-root.js';
-import { type MountStep, mountScript, quote, runScript, script } from './shell.js';
-import type { Tools } from './tools.js';
-import type { BindMount, SessionSpec } from './types.js';
 
 /**
  * Under `dir`. The order of use: `lower` is mounted by the transport, then `root` lies over it; `view` shows `root`

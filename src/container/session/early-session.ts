@@ -1,6 +1,6 @@
 // The process of a session is started as the very first thing `hotlayer run` does, before the command line is looked at:
 // it comes up while the image is found. cli/start.ts starts it, whoever runs the container takes it.
-import { lazyFsModule } from '../lazy/module-url.js';
+import { lazyFsModule } from '../../lazy/module-url.js';
 import { type StartedSession, startSession } from './run-session.js';
 
 let early: StartedSession | undefined;
