@@ -23,9 +23,8 @@ export { readBase, readReport, readSide } from './report/saved-report.js';
 export { reportSchema } from './report/schema.js';
 export { simulateStarts } from './report/simulate-starts.js';
 export type { Metric, Report } from './report/types.js';
-export type { VerifyReport } from './rewrite/findings.js';
-export { type InspectOptions, inspectBlob, inspectImage } from './rewrite/inspect.js';
-export { type IndexInspection, inspectIndex } from './rewrite/inspect-index.js';
+export { type InspectOptions, inspectBlob, inspectImage } from './rewrite/inspect/inspect.js';
+export { type IndexInspection, inspectIndex } from './rewrite/inspect/inspect-index.js';
 export { type OptimizeOptions, type OptimizeResult, optimizeImage } from './rewrite/optimize.js';
 export {
   isSingle,
@@ -33,8 +32,9 @@ export {
   type OptimizeIndexSteps,
   optimizeIndex,
 } from './rewrite/optimize-index.js';
-export { type VerifyOptions, verifyImages } from './rewrite/verify.js';
-export { type IndexReport, verifyIndexes } from './rewrite/verify-index.js';
+export type { VerifyReport } from './rewrite/verify/findings.js';
+export { type VerifyOptions, verifyImages } from './rewrite/verify/verify.js';
+export { type IndexReport, verifyIndexes } from './rewrite/verify/verify-index.js';
 export { type SpooledImage, spoolImage } from './rootfs/spooled-image.js';
 export {
   type BlobSource,

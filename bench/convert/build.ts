@@ -7,7 +7,7 @@ import { parseArgs } from 'node:util';
 import { DEFAULT_CODEC, defaultHotLevel, openCodec } from '../../src/stargz/codec.js';
 import { CompressionPool } from '../../src/stargz/compression-pool.js';
 import { prioritize } from '../../src/stargz/order.js';
-import { scanTarFd } from '../../src/stargz/tar-scan.js';
+import { scanTarFd } from '../../src/stargz/tar/scan.js';
 import { writeStargz } from '../../src/stargz/writer.js';
 
 const { values, positionals } = parseArgs({

@@ -3,7 +3,7 @@
 // of parents without an entry; the whiteouts are ours.
 import { cleanPath, showPath } from '../paths.js';
 import { PathIndex } from '../stargz/path-index.js';
-import type { TarEntry } from '../stargz/tar-entry.js';
+import type { TarEntry } from '../stargz/tar/entry.js';
 import type { PlannedEntry } from './types.js';
 
 /** What planning needs of a tar entry. */

@@ -187,7 +187,7 @@ export interface RankedFile {
 export type Ranking = readonly RankedFile[];
 
 export interface PlannedEntry {
-  /** Name of the entry in the layer, cleaned (tar-entry.ts `path`). */
+  /** Name of the entry in the layer, cleaned (stargz/tar/entry.ts `path`). */
   readonly path: string;
   readonly because: string;
   /** Uncompressed bytes. */

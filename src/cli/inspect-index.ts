@@ -1,5 +1,5 @@
 // `inspect` of several images: what the index lists, what lies beside, and which of it survives a rewrite.
-import type { IndexInspection, ReferrerInspection } from '../rewrite/inspect-index.js';
+import type { IndexInspection, ReferrerInspection } from '../rewrite/inspect/inspect-index.js';
 import { formatBytes, formatCount } from '../units.js';
 import type { Output } from './output.js';
 import { table } from './table.js';

@@ -12,8 +12,8 @@ import {
   type InspectOptions,
   inspectBlob,
   inspectImage,
-} from '../rewrite/inspect.js';
-import { inspectIndex } from '../rewrite/inspect-index.js';
+} from '../rewrite/inspect/inspect.js';
+import { inspectIndex } from '../rewrite/inspect/inspect-index.js';
 import { isSingle } from '../rewrite/optimize-index.js';
 import { formatBytes, formatCount, formatShare } from '../units.js';
 import { addPlatformOption, flag, type GlobalFlags, type PlatformFlags } from './flags.js';

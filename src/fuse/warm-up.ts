@@ -3,7 +3,7 @@
 import { LayersFs } from '../rootfs/layers-fs.js';
 import { mergeLayers } from '../rootfs/merge.js';
 import { type Caller, ROOT_NODE } from '../rootfs/types.js';
-import type { EntryType, TarEntry } from '../stargz/tar-entry.js';
+import type { EntryType, TarEntry } from '../stargz/tar/entry.js';
 import { FUSE_MAJOR, FUSE_MINOR_MAX, OP } from './protocol.js';
 import { FuseServer } from './server.js';
 

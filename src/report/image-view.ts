@@ -1,7 +1,7 @@
 // An image as the report shows it: layers with the places of what a start opens, and how hot each directory is.
 import type { Profile } from '../analyze/types.js';
 import { formatPlatform } from '../image/index.js';
-import type { ImageInspection, LayerInspection } from '../rewrite/inspect.js';
+import type { ImageInspection, LayerInspection } from '../rewrite/inspect/inspect.js';
 import { fileTree, type TreeFile } from './file-tree.js';
 import type { ImageView, LayerView } from './types.js';
 

@@ -1,6 +1,6 @@
 // What lies before the landmarks, held against what the runs read: how much of it is there, how much is there in vain.
 import type { Plan, Profile } from '../analyze/types.js';
-import type { ImageInspection, Located } from '../rewrite/inspect.js';
+import type { ImageInspection, Located } from '../rewrite/inspect/inspect.js';
 import type { Bytes } from '../units.js';
 import type { Heat } from './image-view.js';
 import type { ListedFile, PrefetchView } from './types.js';

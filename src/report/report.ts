@@ -3,8 +3,8 @@
 import { REPLAY_OPS, type Replay, replayOf } from '../analyze/replay.js';
 import type { Plan, Profile } from '../analyze/types.js';
 import { formatPlatform } from '../image/index.js';
-import type { VerifyReport } from '../rewrite/findings.js';
-import type { ImageInspection } from '../rewrite/inspect.js';
+import type { ImageInspection } from '../rewrite/inspect/inspect.js';
+import type { VerifyReport } from '../rewrite/verify/findings.js';
 import { TOOL } from '../trace/tool.js';
 import { changesSince, type ReportBase } from './changes.js';
 import { findingsOf } from './findings.js';

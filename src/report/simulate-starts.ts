@@ -5,7 +5,7 @@ import { type Network, ROBUST } from '../analyze/model/network.js';
 import type { LayerLayout, Layout } from '../analyze/simulate/layout.js';
 import { fetchesOf, type Simulated, simulate, type Way, Workload } from '../analyze/simulate/simulate.js';
 import type { Profile, Spread } from '../analyze/types.js';
-import type { ImageInspection } from '../rewrite/inspect.js';
+import type { ImageInspection } from '../rewrite/inspect/inspect.js';
 import type { ReportSimulation, SimulationVariant, VariantId } from './types.js';
 
 /** Runs that are played, and their accesses together; over the plane one run, and none that has more. */

@@ -4,7 +4,7 @@
 import type { ChangeGroup, ChangeKind, PackageChange, Place } from '../analyze/diff/index.js';
 import type { SavedReplay } from '../analyze/replay.js';
 import type { Plan, Profile, ProfileRun, Spread } from '../analyze/types.js';
-import type { VerifyReport } from '../rewrite/findings.js';
+import type { VerifyReport } from '../rewrite/verify/findings.js';
 import type { Bytes, Nanos } from '../units.js';
 
 export const REPORT_SCHEMA = 1;

@@ -1,7 +1,7 @@
 // Entries that are written through a symlink: `lib/x` where `lib` leads to `usr/lib`, in this layer or a lower one.
 // What they make lies elsewhere than their name says, and so does what they may collide with.
 import { mergeLayers } from '../rootfs/merge.js';
-import type { TarEntry } from '../stargz/tar-entry.js';
+import type { TarEntry } from '../stargz/tar/entry.js';
 import { ancestors } from './order.js';
 
 /** Positions in `layers[index]` of entries with a symlink, of this layer or a lower one, among their ancestors. */

@@ -2,7 +2,7 @@
 import type { LayerPlan } from '../analyze/types.js';
 import { HotlayerError } from '../errors.js';
 import { showPath } from '../paths.js';
-import type { TarEntry } from '../stargz/tar-entry.js';
+import type { TarEntry } from '../stargz/tar/entry.js';
 import type { ResolvedLinks } from './links.js';
 
 /** The plan's chunk boundaries by entry index. @throws HL_ERR_DATA when they are not offsets inside the file */

@@ -7,8 +7,8 @@ import { type Descriptor, type Image, type ImageSink, MEDIA, type Platform } fro
 import { cleanPath, comparePaths } from '../paths.js';
 import { ANNOTATION, stargzAnnotations } from '../stargz/annotations.js';
 import { DEFAULT_CODEC, openCodec } from '../stargz/codec.js';
-import { END_OF_ARCHIVE, madeHeader } from '../stargz/tar-build.js';
-import { scanTarFd } from '../stargz/tar-scan.js';
+import { END_OF_ARCHIVE, madeHeader } from '../stargz/tar/build.js';
+import { scanTarFd } from '../stargz/tar/scan.js';
 import { type StargzWarning, writeStargz } from '../stargz/writer.js';
 import { makeTempDir } from '../temp.js';
 import { MIB } from '../units.js';

@@ -3,7 +3,7 @@
 import { HotlayerError } from '../errors.js';
 import { showPath } from '../paths.js';
 import { MAX_LAYER_BYTES } from '../stargz/spool-file.js';
-import type { TarEntry } from '../stargz/tar-entry.js';
+import type { TarEntry } from '../stargz/tar/entry.js';
 import { type Bytes, formatBytes } from '../units.js';
 import type { ResolvedLinks } from './links.js';
 

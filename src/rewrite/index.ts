@@ -1,5 +1,5 @@
 // New layers, and the proof that nothing else changed.
-export type { Check, CheckId, Exception, Mismatch, VerifyReport } from './findings.js';
+
 export {
   type BlobInspection,
   type EntryInspection,
@@ -10,7 +10,7 @@ export {
   type LayerInspection,
   type StargzInspection,
   type TouchedInspection,
-} from './inspect.js';
+} from './inspect/inspect.js';
 export {
   type LayerWarning,
   type OptimizedLayerResult,
@@ -20,4 +20,5 @@ export {
 } from './optimize.js';
 export { checkPlanFits, planWithout } from './plan-fit.js';
 export type { OnProgress, Progress } from './progress.js';
-export { type VerifyOptions, verifyImages } from './verify.js';
+export type { Check, CheckId, Exception, Mismatch, VerifyReport } from './verify/findings.js';
+export { type VerifyOptions, verifyImages } from './verify/verify.js';

@@ -3,7 +3,7 @@
 // layer keeps the order it has, and nothing of it is prefetched.
 import { mergeLayers } from '../rootfs/merge.js';
 import type { Tree } from '../rootfs/tree.js';
-import { copyEntry, type TarEntry } from '../stargz/tar-entry.js';
+import { copyEntry, type TarEntry } from '../stargz/tar/entry.js';
 import { aliasesOf, writesThroughSymlinks } from './aliases.js';
 import type { ResolvedLinks } from './links.js';
 import { type LayerOrder, orderEntries, tangledPaths } from './order.js';

@@ -2,7 +2,7 @@
 import { HotlayerError } from '../errors.js';
 import { showPath } from '../paths.js';
 import type { SpooledLayer } from '../stargz/spool.js';
-import type { TarEntry } from '../stargz/tar-entry.js';
+import type { TarEntry } from '../stargz/tar/entry.js';
 import type { CheckedOrder } from './layer-order.js';
 import type { ResolvedLinks } from './links.js';
 

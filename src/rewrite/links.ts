@@ -5,7 +5,7 @@ import { HotlayerError } from '../errors.js';
 import { cleanPath, showPath } from '../paths.js';
 import { mergeLayers } from '../rootfs/merge.js';
 import type { Tree } from '../rootfs/tree.js';
-import type { TarEntry } from '../stargz/tar-entry.js';
+import type { TarEntry } from '../stargz/tar/entry.js';
 import { isReserved } from './names.js';
 import { effectivePositions, linkTargets } from './order.js';
 

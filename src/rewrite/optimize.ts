@@ -16,7 +16,7 @@ import { checkChunkSize } from '../stargz/chunking.js';
 import { type Codec, type CodecName, defaultHotLevel, LEVELS, openCodec } from '../stargz/codec.js';
 import { CompressionPool } from '../stargz/compression-pool.js';
 import { requireSpoolSpace, type SpooledLayer, spoolLayer } from '../stargz/spool.js';
-import type { TarEntry } from '../stargz/tar-entry.js';
+import type { TarEntry } from '../stargz/tar/entry.js';
 import { copyOfEntry, type MadeFile, type StargzInput, type StargzResult, writeStargz } from '../stargz/writer.js';
 import { makeTempDir } from '../temp.js';
 import { MIB } from '../units.js';

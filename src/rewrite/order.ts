@@ -5,7 +5,7 @@
 import { HotlayerError } from '../errors.js';
 import { cleanPath, showPath } from '../paths.js';
 import { PathIndex } from '../stargz/path-index.js';
-import type { TarEntry } from '../stargz/tar-entry.js';
+import type { TarEntry } from '../stargz/tar/entry.js';
 
 export interface LayerOrder {
   /** Entries before the landmark. */

@@ -2,8 +2,8 @@
 // uncompressed tars: nothing is extracted, so owners, devices and xattrs are the image's whoever runs this.
 import type { ErrorContext } from '../errors.js';
 import { pathToBytes } from '../paths.js';
-import type { TarEntry } from '../stargz/tar-entry.js';
-import { readPayload, scanTarFd } from '../stargz/tar-scan.js';
+import type { TarEntry } from '../stargz/tar/entry.js';
+import { readPayload, scanTarFd } from '../stargz/tar/scan.js';
 import { mergeLayers } from './merge.js';
 import type { Tree, TreeNode } from './tree.js';
 import {

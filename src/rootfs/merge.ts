@@ -3,7 +3,7 @@
 // later ones over earlier ones, parents looked up through the symlinks of the tree so far and never outside it.
 // Whiteouts hide lower layers only, wherever they stand in their tar.
 import { cleanPath } from '../paths.js';
-import type { TarEntry } from '../stargz/tar-entry.js';
+import type { TarEntry } from '../stargz/tar/entry.js';
 import { DirectoryNode, type MergeProblem, type MergeWarning, Tree, TreeNode } from './tree.js';
 
 const WHITEOUT = '.wh.';

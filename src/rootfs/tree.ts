@@ -1,7 +1,7 @@
 // The merged tree of an image's layers: what merge.ts builds and everything else reads. Nodes point at the tar
 // entries they come from and copy nothing out of them. Paths here start with "/", the root is "/".
 import { comparePaths } from '../paths.js';
-import type { TarEntry, TarTime } from '../stargz/tar-entry.js';
+import type { TarEntry, TarTime } from '../stargz/tar/entry.js';
 import { ERRNO, FsError, type NodeId, type NodeType, ROOT_NODE } from './types.js';
 
 /** Symlinks followed in one look-up before ELOOP, as in the kernel (MAXSYMLINKS, include/linux/namei.h). */

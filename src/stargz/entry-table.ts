@@ -2,8 +2,8 @@
 // would take some 500 bytes each; so it is about 150. What is handed out are small objects that look things up: they
 // last, so they can be compared and be keys, but what they give (names, times) is made anew each time it is asked for.
 import { bytesToPath, cleanPath, pathToBytes } from '../paths.js';
-import type { EntryType, SparseExtent, TarEntry, TarTime } from './tar-entry.js';
-import { padded } from './tar-header.js';
+import type { EntryType, SparseExtent, TarEntry, TarTime } from './tar/entry.js';
+import { padded } from './tar/header.js';
 
 const TYPES: readonly EntryType[] = ['reg', 'dir', 'symlink', 'hardlink', 'char', 'block', 'fifo'];
 

@@ -4,8 +4,8 @@
 // In most archives all global headers come first (git archive): they are written first, once. Otherwise, where the
 // ruling state has to go back, a header with empty values cancels what is in force (POSIX: an empty value deletes),
 // and the headers of the wanted state follow as they are.
-import { paxHeader, paxRecord } from './tar-build.js';
-import type { GlobalHeader } from './tar-scan.js';
+import { paxHeader, paxRecord } from './tar/build.js';
+import type { GlobalHeader } from './tar/scan.js';
 
 type Records = ReadonlyMap<string, Buffer>;
 

@@ -39,8 +39,8 @@ export {
   type StargzLimits,
 } from './reader.js';
 export { MAX_LAYER_BYTES, type SpooledLayer, type SpoolOptions, spoolLayer } from './spool.js';
-export type { EntryType, SparseExtent, TarEntry, TarTime } from './tar-entry.js';
-export { readPayload, scanTarFd, type TarScan, TarScanner } from './tar-scan.js';
+export type { EntryType, SparseExtent, TarEntry, TarTime } from './tar/entry.js';
+export { readPayload, scanTarFd, type TarScan, TarScanner } from './tar/scan.js';
 export { formatModtime, MAX_TOC_JSON } from './toc.js';
 export type { Chunk, TocEntry } from './toc-parse.js';
 export { type StargzResult, writeStargz } from './writer.js';

@@ -4,7 +4,7 @@
 import { cleanPath } from '../paths.js';
 import { isFormatEntry } from './landmark.js';
 import { PathIndex } from './path-index.js';
-import type { TarEntry } from './tar-entry.js';
+import type { TarEntry } from './tar/entry.js';
 
 /** By path the entry that counts. */
 export interface EffectiveEntries {

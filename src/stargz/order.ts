@@ -4,7 +4,7 @@
 import { cleanPath } from '../paths.js';
 import { isFormatEntry } from './landmark.js';
 import { type EffectiveEntries, effectiveEntries } from './names.js';
-import type { TarEntry } from './tar-entry.js';
+import type { TarEntry } from './tar/entry.js';
 
 export interface EntryOrder {
   /** Indexes of entries before the landmark. */

@@ -10,7 +10,7 @@ import { type BlobSource, nameOf, readExactly } from './blob-source.js';
 import { FOOTER_SIZE, type Footer, parseFooter } from './footer.js';
 import { inflatePrefix } from './inflate.js';
 import { type LandmarkKind, NO_PREFETCH_LANDMARK, PREFETCH_LANDMARK, TOC_NAME } from './landmark.js';
-import { BLOCK } from './tar-header.js';
+import { BLOCK } from './tar/header.js';
 import { MAX_TOC_JSON } from './toc.js';
 import { type Chunk, parseToc, resolveHardlink, type TocEntry, type TocLimits } from './toc-parse.js';
 

@@ -5,7 +5,7 @@ import { type ErrorContext, HotlayerError } from '../errors.js';
 import type { Digest } from '../image/digest.js';
 import { openNameless } from '../temp.js';
 import { type Bytes, formatBytes, GIB, KIB, MIB } from '../units.js';
-import { type TarLimits, type TarScan, TarScanner } from './tar-scan.js';
+import { type TarLimits, type TarScan, TarScanner } from './tar/scan.js';
 
 /**
  * Uncompressed bytes of one layer. A ratio would be no better guard against gzip bombs: DEFLATE itself cannot exceed

@@ -2,7 +2,7 @@
 import { HotlayerError } from '../errors.js';
 import { type Digest, isDigest } from '../image/digest.js';
 import { cleanPath, showPath } from '../paths.js';
-import type { EntryType } from './tar-entry.js';
+import type { EntryType } from './tar/entry.js';
 
 /** A stretch of a regular file that is compressed, and verified, on its own. */
 export interface Chunk {

@@ -8,7 +8,7 @@ import { HotlayerError } from '../errors.js';
 import type { Digest } from '../image/digest.js';
 import { openNameless } from '../temp.js';
 import { type Bytes, MIB } from '../units.js';
-import type { EntryType, TarTime } from './tar-entry.js';
+import type { EntryType, TarTime } from './tar/entry.js';
 
 /**
  * Largest TOC that is written or read, in bytes of JSON: about 1.5 million files. A JavaScript string holds 512 Mi

@@ -9,9 +9,9 @@ import { BATCH_BYTES } from './member-layout.js';
 import type { EffectiveEntries } from './names.js';
 import type { EntryOrder } from './order.js';
 import { PathIndex } from './path-index.js';
-import type { MadeMeta } from './tar-build.js';
-import { copyEntry, type TarEntry } from './tar-entry.js';
-import type { TarScan } from './tar-scan.js';
+import type { MadeMeta } from './tar/build.js';
+import { copyEntry, type TarEntry } from './tar/entry.js';
+import type { TarScan } from './tar/scan.js';
 import { isWritableTime } from './toc.js';
 
 /** An entry that is not in the input, mostly a regular file: its headers are made from `meta`. */

@@ -18,10 +18,10 @@ import { GlobalState } from './global-state.js';
 import { isFormatEntry, LANDMARK_CONTENT, landmarkName, TOC_NAME } from './landmark.js';
 import { MemberLayout } from './member-layout.js';
 import { type EffectiveEntries, effectiveEntries } from './names.js';
-import { headersOfExpanded } from './sparse-header.js';
-import { END_OF_ARCHIVE, madeHeader, paddingOf, ustarHeader } from './tar-build.js';
-import type { TarEntry } from './tar-entry.js';
-import { payloadPieces } from './tar-scan.js';
+import { END_OF_ARCHIVE, madeHeader, paddingOf, ustarHeader } from './tar/build.js';
+import type { TarEntry } from './tar/entry.js';
+import { payloadPieces } from './tar/scan.js';
+import { headersOfExpanded } from './tar/sparse-header.js';
 import { TocBuilder, type TocJson, type TocMeta, type WrittenChunk } from './toc.js';
 import { fillingBefore, fillingMember } from './toc-place.js';
 import {

@@ -8,8 +8,8 @@ import type { Plan, Profile, ProfileFile } from '../../src/analyze/types.js';
 import { mergeLayers } from '../../src/rootfs/merge.js';
 import { effectiveEntries } from '../../src/stargz/names.js';
 import { prioritize } from '../../src/stargz/order.js';
-import type { TarEntry } from '../../src/stargz/tar-entry.js';
-import { TarScanner } from '../../src/stargz/tar-scan.js';
+import type { TarEntry } from '../../src/stargz/tar/entry.js';
+import { TarScanner } from '../../src/stargz/tar/scan.js';
 import { charDevice, dir, fifo, file, hardlink, opaque, symlink, tarOf, whiteout } from '../support/tar.js';
 import { DIGEST, newSeed, random } from './support.js';
 

@@ -7,7 +7,7 @@ import { gunzipSync, gzipSync } from 'node:zlib';
 import type { Plan } from '../../src/analyze/types.js';
 import type { Digest } from '../../src/image/digest.js';
 import { type Descriptor, MEDIA } from '../../src/image/types.js';
-import type { VerifyReport } from '../../src/rewrite/findings.js';
+import type { VerifyReport } from '../../src/rewrite/verify/findings.js';
 import { makeTempDir } from '../../src/temp.js';
 import { addToIndex, digestOf, HOST_ARCHITECTURE, putBlob, putJson } from '../support/layout.js';
 import { file, tarOf } from '../support/tar.js';

@@ -6,7 +6,7 @@ import { after, before, describe, test } from 'node:test';
 import { gunzipSync } from 'node:zlib';
 import type { Forecast } from '../../src/analyze/simulate/forecast.js';
 import type { Plan, Profile } from '../../src/analyze/types.js';
-import type { ImageInspection } from '../../src/rewrite/inspect.js';
+import type { ImageInspection } from '../../src/rewrite/inspect/inspect.js';
 import type { OptimizeResult } from '../../src/rewrite/optimize.js';
 import { makeTempDir } from '../../src/temp.js';
 import type { BuiltLayout } from '../support/layout.js';

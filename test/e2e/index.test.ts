@@ -8,7 +8,7 @@ import type { Profile } from '../../src/analyze/types.js';
 import { openIndex } from '../../src/image/open-index.js';
 import type { Descriptor, Index, Manifest } from '../../src/image/types.js';
 import type { OptimizeIndexResult } from '../../src/rewrite/optimize-index.js';
-import type { IndexReport } from '../../src/rewrite/verify-index.js';
+import type { IndexReport } from '../../src/rewrite/verify/verify-index.js';
 import { makeTempDir } from '../../src/temp.js';
 import { type BuiltIndex, buildIndex, IN_TOTO, putReferrer } from '../support/index-layout.js';
 import { buildLayout } from '../support/layout.js';

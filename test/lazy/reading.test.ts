@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { wishesFor } from '../../src/lazy/prefetch.js';
 import { openLayersFs } from '../../src/rootfs/layers-fs.js';
 import { type Caller, Later } from '../../src/rootfs/types.js';
-import { TarScanner } from '../../src/stargz/tar-scan.js';
+import { TarScanner } from '../../src/stargz/tar/scan.js';
 import { noise } from '../e2e/sample.js';
 import { Random, randomImage } from '../rewrite/random-image.js';
 import { tarsOf } from '../rewrite/workbench.js';

@@ -5,7 +5,7 @@ import { summarizeEvents } from '../../src/analyze/summarize.js';
 import type { Profile } from '../../src/analyze/types.js';
 import { assembleReport, type ReportInputs, withBudgets } from '../../src/report/report.js';
 import type { Report } from '../../src/report/types.js';
-import type { ImageInspection, LayerFiles } from '../../src/rewrite/inspect.js';
+import type { ImageInspection, LayerFiles } from '../../src/rewrite/inspect/inspect.js';
 import type { TraceEvent, TraceHeader } from '../../src/trace/events.js';
 import { DIGEST, end, HEADER } from '../analyze/support.js';
 

@@ -6,7 +6,7 @@ import { openSink } from '../../src/image/sink.js';
 import { type Descriptor, type Index, MEDIA } from '../../src/image/types.js';
 import { type OptimizeIndexResult, optimizeIndex } from '../../src/rewrite/optimize-index.js';
 import { planWithout } from '../../src/rewrite/plan-fit.js';
-import { type IndexReport, verifyIndexes } from '../../src/rewrite/verify-index.js';
+import { type IndexReport, verifyIndexes } from '../../src/rewrite/verify/verify-index.js';
 import { spoolImage } from '../../src/rootfs/spooled-image.js';
 import { addToIndex, putJson } from '../support/layout.js';
 import { CHUNK } from './workbench.js';

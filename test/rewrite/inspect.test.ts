@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import type { Profile, ProfileFile } from '../../src/analyze/types.js';
 import { openImage } from '../../src/image/open.js';
-import { inspectBlob, inspectImage } from '../../src/rewrite/inspect.js';
+import { inspectBlob, inspectImage } from '../../src/rewrite/inspect/inspect.js';
 import { digestOf } from '../support/layout.js';
 import { dir, file, hardlink, symlink, tarOf } from '../support/tar.js';
 import { blobsOf, CHUNK, tarsOf, Workbench } from './workbench.js';

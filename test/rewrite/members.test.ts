@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { crc32, deflateRawSync, gzipSync } from 'node:zlib';
 import { HotlayerError } from '../../src/errors.js';
-import { type Member, tableCrc, walkMembers } from '../../src/rewrite/members.js';
+import { type Member, tableCrc, walkMembers } from '../../src/rewrite/inspect/members.js';
 
 async function walk(blob: Buffer, maxOutput = 1 << 30): Promise<{ members: Member[]; out: Buffer }> {
   const work = mkdtempSync(join(tmpdir(), 'hl-members-'));

@@ -9,8 +9,8 @@ import { openSink } from '../../src/image/sink.js';
 import { checkExpansion } from '../../src/rewrite/expansion.js';
 import { resolveLinks } from '../../src/rewrite/links.js';
 import { optimizeImage } from '../../src/rewrite/optimize.js';
-import type { TarEntry } from '../../src/stargz/tar-entry.js';
-import { scanTarFd } from '../../src/stargz/tar-scan.js';
+import type { TarEntry } from '../../src/stargz/tar/entry.js';
+import { scanTarFd } from '../../src/stargz/tar/scan.js';
 import { digestOf } from '../support/layout.js';
 import { refused } from '../support/refused.js';
 import {

@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { linkTargets, orderEntries } from '../../src/rewrite/order.js';
-import { copyEntry, type TarEntry } from '../../src/stargz/tar-entry.js';
-import { scanTarFd } from '../../src/stargz/tar-scan.js';
+import { copyEntry, type TarEntry } from '../../src/stargz/tar/entry.js';
+import { scanTarFd } from '../../src/stargz/tar/scan.js';
 import { dir, file, hardlink, opaque, symlink, tarOf, whiteout } from '../support/tar.js';
 
 function entriesOf(...entries: Buffer[]): readonly TarEntry[] {

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { openImage } from '../../src/image/open.js';
 import type { Descriptor } from '../../src/image/types.js';
-import { scanTarFd } from '../../src/stargz/tar-scan.js';
+import { scanTarFd } from '../../src/stargz/tar/scan.js';
 import { addToIndex, putBlob, putJson } from '../support/layout.js';
 import { END, file } from '../support/tar.js';
 

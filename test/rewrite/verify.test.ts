@@ -5,7 +5,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { HotlayerError } from '../../src/errors.js';
 import { openImage } from '../../src/image/open.js';
-import { verifyImages } from '../../src/rewrite/verify.js';
+import { verifyImages } from '../../src/rewrite/verify/verify.js';
 import { spoolLayer } from '../../src/stargz/spool.js';
 import { dir, file, gnuSparse, hardlink, tarOf, whiteout } from '../support/tar.js';
 import { repack, unpack } from './repack.js';

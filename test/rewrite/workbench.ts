@@ -7,10 +7,10 @@ import type { Plan } from '../../src/analyze/types.js';
 import { openImage } from '../../src/image/open.js';
 import { openSink } from '../../src/image/sink.js';
 import type { Image } from '../../src/image/types.js';
-import type { VerifyReport } from '../../src/rewrite/findings.js';
 import { type OptimizeOptions, type OptimizeResult, optimizeImage } from '../../src/rewrite/optimize.js';
 import { planWithout } from '../../src/rewrite/plan-fit.js';
-import { verifyImages } from '../../src/rewrite/verify.js';
+import type { VerifyReport } from '../../src/rewrite/verify/findings.js';
+import { verifyImages } from '../../src/rewrite/verify/verify.js';
 import { buildLayout, type LayoutSpec } from '../support/layout.js';
 
 export const CHUNK = 64 * 1024;

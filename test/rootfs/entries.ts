@@ -1,6 +1,6 @@
 // TarEntry lists written by hand, so that the merge is tested apart from the tar scanner.
 import { cleanPath } from '../../src/paths.js';
-import type { EntryType, TarEntry } from '../../src/stargz/tar-entry.js';
+import type { EntryType, TarEntry } from '../../src/stargz/tar/entry.js';
 
 export type Spec = { type: EntryType; name: string } & Partial<TarEntry>;
 

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { cleanPath } from '../../src/paths.js';
 import { EntryTable } from '../../src/stargz/entry-table.js';
-import { copyEntry, type TarEntry } from '../../src/stargz/tar-entry.js';
+import { copyEntry, type TarEntry } from '../../src/stargz/tar/entry.js';
 
 let offset = 0;
 

@@ -4,8 +4,8 @@ import assert from 'node:assert/strict';
 import { closeSync, openSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
-import { copyEntry, type TarEntry } from '../../src/stargz/tar-entry.js';
-import { readPayload, scanTarFd, type TarLimits, type TarScan, TarScanner } from '../../src/stargz/tar-scan.js';
+import { copyEntry, type TarEntry } from '../../src/stargz/tar/entry.js';
+import { readPayload, scanTarFd, type TarLimits, type TarScan, TarScanner } from '../../src/stargz/tar/scan.js';
 import { testDir } from '../support/temp.js';
 
 export const WHERE = { image: 'oci:./app', layer: 'sha256:feed' };

@@ -11,7 +11,7 @@ import { type ErrorCode, HotlayerError } from '../../src/errors.js';
 import type { Digest } from '../../src/image/digest.js';
 import type { Layer } from '../../src/image/types.js';
 import { type SpoolOptions, spoolLayer } from '../../src/stargz/spool.js';
-import { readPayload } from '../../src/stargz/tar-scan.js';
+import { readPayload } from '../../src/stargz/tar/scan.js';
 import { dir, END, file, gnuSparse, symlink, tarOf } from '../support/tar.js';
 import { testDir } from '../support/temp.js';
 import { lacking } from '../support/tools.js';

@@ -4,8 +4,8 @@ import { closeSync, openSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { type ErrorCode, HotlayerError } from '../../src/errors.js';
-import { MAX_EXTENSION_HEADER } from '../../src/stargz/tar-entry.js';
-import { scanTarFd, type TarLimits } from '../../src/stargz/tar-scan.js';
+import { MAX_EXTENSION_HEADER } from '../../src/stargz/tar/entry.js';
+import { scanTarFd, type TarLimits } from '../../src/stargz/tar/scan.js';
 import {
   END,
   entry,

@@ -1,8 +1,8 @@
 // Headers made byte by byte: what each dialect and each oddity means.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { TarEntry } from '../../src/stargz/tar-entry.js';
-import { readPayload } from '../../src/stargz/tar-scan.js';
+import type { TarEntry } from '../../src/stargz/tar/entry.js';
+import { readPayload } from '../../src/stargz/tar/scan.js';
 import {
   charDevice,
   dir,

@@ -434,7 +434,7 @@ test('expanded sparse files extract to the same bytes, owners and times', async 
 });
 
 test('a sparse file above 8 GiB keeps a size that tar can read', async () => {
-  const { headersOfExpanded } = await import('../../src/stargz/sparse-header.js');
+  const { headersOfExpanded } = await import('../../src/stargz/tar/sparse-header.js');
   const size = 9 * 2 ** 30 + 1;
   for (const input of [
     tarOf(gnuSparse('old', size, [[size - 3, 'end']], { uid: 3 })),

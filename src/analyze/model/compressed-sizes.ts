@@ -3,8 +3,8 @@
 import { deflateRawSync } from 'node:zlib';
 import type { SpooledImage } from '../../rootfs/spooled-image.js';
 import { PathIndex } from '../../stargz/path-index.js';
-import type { TarEntry } from '../../stargz/tar-entry.js';
-import { readPayload } from '../../stargz/tar-scan.js';
+import type { TarEntry } from '../../stargz/tar/entry.js';
+import { readPayload } from '../../stargz/tar/scan.js';
 import { type Bytes, KIB, MIB } from '../../units.js';
 import type { CompressedFile } from './file-cost.js';
 

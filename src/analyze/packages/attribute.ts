@@ -3,7 +3,7 @@ import type { HistoryStep } from '../../image/types.js';
 import { LayersFs } from '../../rootfs/layers-fs.js';
 import type { SpooledImage } from '../../rootfs/spooled-image.js';
 import type { RootFs } from '../../rootfs/types.js';
-import { readPayload } from '../../stargz/tar-scan.js';
+import { readPayload } from '../../stargz/tar/scan.js';
 import type { RecordedRun } from '../recorded-run.js';
 import type { LayerStep } from '../types.js';
 import { ImageFiles } from './image-files.js';

@@ -3,7 +3,7 @@
 import { firstFrom, type Wish } from '../../lazy/fetch-plan.js';
 import type { SpooledImage } from '../../rootfs/spooled-image.js';
 import { chunksOf } from '../../stargz/chunking.js';
-import type { TarEntry } from '../../stargz/tar-entry.js';
+import type { TarEntry } from '../../stargz/tar/entry.js';
 import type { Bytes } from '../../units.js';
 import type { ImageSizes } from '../model/compressed-sizes.js';
 import { bytesBefore, type CompressedFile } from '../model/file-cost.js';

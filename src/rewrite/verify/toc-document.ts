@@ -1,6 +1,6 @@
 // The TOC as verification reads it: JSON from the blob → entries whose every field has been type-checked.
 // (estargz.md "TOC": names, types and what an absent field means.)
-import { HotlayerError } from '../errors.js';
+import { HotlayerError } from '../../errors.js';
 
 export interface TocField {
   readonly name: string;

@@ -1,9 +1,9 @@
 // Makes tar headers: for the entries that the format adds, for files that were sparse, and for files that take the
 // place of a hardlink. Headers of an input are never rebuilt otherwise; they pass byte by byte.
-import { pathToBytes } from '../paths.js';
-import type { EntryType, TarTime } from './tar-entry.js';
-import { BLOCK, padded } from './tar-header.js';
-import type { TocMeta } from './toc.js';
+import { pathToBytes } from '../../paths.js';
+import type { TocMeta } from '../toc.js';
+import type { EntryType, TarTime } from './entry.js';
+import { BLOCK, padded } from './header.js';
 
 /** The end of an archive: two blocks of zeros (POSIX pax, "ustar Interchange Format"). */
 export const END_OF_ARCHIVE: Buffer = Buffer.alloc(2 * BLOCK);

@@ -1,7 +1,7 @@
 // The file system a container sees, before and after: all layers merged, node against node.
-import { comparePaths } from '../paths.js';
-import type { Tree, TreeFile, TreeNode } from '../rootfs/tree.js';
-import type { TarEntry } from '../stargz/tar-entry.js';
+import { comparePaths } from '../../paths.js';
+import type { Tree, TreeFile, TreeNode } from '../../rootfs/tree.js';
+import type { TarEntry } from '../../stargz/tar/entry.js';
 import { xattrDifferences } from './fields.js';
 import type { Findings } from './findings.js';
 

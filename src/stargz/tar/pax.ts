@@ -1,8 +1,8 @@
 // PAX extended header records: `LENGTH KEY=VALUE\n`, values any bytes (POSIX.1-2017 pax "pax Extended Header").
 // Values stay bytes until their key says what they are: capabilities and foreign names are not UTF-8.
-import { bytesToPath } from '../paths.js';
-import type { TarTime } from './tar-entry.js';
-import { TarProblem } from './tar-header.js';
+import { bytesToPath } from '../../paths.js';
+import type { TarTime } from './entry.js';
+import { TarProblem } from './header.js';
 
 /** Key → value. An empty value means "as if the record and any global one of that name were not there". */
 export type PaxRecords = Map<string, Buffer>;

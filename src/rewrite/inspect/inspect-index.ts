@@ -1,10 +1,10 @@
 // What an index lists and what is stored beside it, from its documents alone: no layer is read.
-import type { Digest } from '../image/digest.js';
-import { formatPlatform } from '../image/platform.js';
-import { fateOf, type ReferrerFate, statedIn } from '../image/referrers.js';
-import type { Descriptor, ImageIndex } from '../image/types.js';
-import type { Bytes } from '../units.js';
-import { TOC_DIGEST_ANNOTATION } from './names.js';
+import type { Digest } from '../../image/digest.js';
+import { formatPlatform } from '../../image/platform.js';
+import { fateOf, type ReferrerFate, statedIn } from '../../image/referrers.js';
+import type { Descriptor, ImageIndex } from '../../image/types.js';
+import type { Bytes } from '../../units.js';
+import { TOC_DIGEST_ANNOTATION } from '../names.js';
 
 export interface PlatformInspection {
   /** `os/architecture[/variant]`. */

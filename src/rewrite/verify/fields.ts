@@ -1,5 +1,5 @@
 // What two tar entries say, side by side.
-import type { TarEntry } from '../stargz/tar-entry.js';
+import type { TarEntry } from '../../stargz/tar/entry.js';
 
 /** What a tar entry means, apart from where its bytes lie. */
 export type Meaning = Omit<TarEntry, 'index' | 'headerOffset' | 'payloadOffset' | 'payloadSize' | 'end' | 'sparse'>;

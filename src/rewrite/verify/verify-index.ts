@@ -1,12 +1,12 @@
 // Proof for a whole index: each platform as an image of its own, and the index around them.
-import type { Plan } from '../analyze/types.js';
-import { HotlayerError } from '../errors.js';
-import type { Digest } from '../image/digest.js';
-import { formatPlatform } from '../image/platform.js';
-import type { Image, ImageIndex } from '../image/types.js';
+import type { Plan } from '../../analyze/types.js';
+import { HotlayerError } from '../../errors.js';
+import type { Digest } from '../../image/digest.js';
+import { formatPlatform } from '../../image/platform.js';
+import type { Image, ImageIndex } from '../../image/types.js';
+import { isSingle } from '../optimize-index.js';
 import { compareIndexes } from './compare-indexes.js';
 import type { Mismatch, VerifyReport } from './findings.js';
-import { isSingle } from './optimize-index.js';
 import { type VerifyOptions, verifyImages } from './verify.js';
 
 export interface PlatformReport extends VerifyReport {

@@ -3,9 +3,9 @@
 // Verification rests on this, so it shares no code with the writer or the reader of stargz blobs.
 import { readSync } from 'node:fs';
 import * as zlib from 'node:zlib';
-import { HotlayerError } from '../errors.js';
-import { KIB, MIB } from '../units.js';
-import { checkInterrupted } from './interrupt.js';
+import { HotlayerError } from '../../errors.js';
+import { KIB, MIB } from '../../units.js';
+import { checkInterrupted } from '../interrupt.js';
 
 export interface Member {
   /** First byte in the blob. */

@@ -1,10 +1,10 @@
 // Hashing what tar entries hold, from the uncompressed tar on disk.
 import { createHash, type Hash } from 'node:crypto';
 import { readSync } from 'node:fs';
-import { HotlayerError } from '../errors.js';
-import { showPath } from '../paths.js';
-import type { TarEntry } from '../stargz/tar-entry.js';
-import { MIB } from '../units.js';
+import { HotlayerError } from '../../errors.js';
+import { showPath } from '../../paths.js';
+import type { TarEntry } from '../../stargz/tar/entry.js';
+import { MIB } from '../../units.js';
 
 const BLOCK = MIB;
 const buffer = Buffer.allocUnsafe(BLOCK);

@@ -4,23 +4,23 @@ import { createHash } from 'node:crypto';
 import { closeSync, createWriteStream, fstatSync, ftruncateSync, openSync, readSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { HotlayerError } from '../errors.js';
-import type { Layer } from '../image/types.js';
-import type { TarEntry } from '../stargz/tar-entry.js';
-import { scanTarFd, type TarScan } from '../stargz/tar-scan.js';
-import { KIB, MIB } from '../units.js';
-import { checkStart, type StartPieces } from './check-start.js';
-import { checkToc, type TocCounts } from './check-toc.js';
-import { digest, readBytes } from './content.js';
-import type { Findings } from './findings.js';
-import { type Member, walkMembers } from './members.js';
+import { HotlayerError } from '../../errors.js';
+import type { Layer } from '../../image/types.js';
+import type { TarEntry } from '../../stargz/tar/entry.js';
+import { scanTarFd, type TarScan } from '../../stargz/tar/scan.js';
+import { KIB, MIB } from '../../units.js';
+import { digest, readBytes } from '../inspect/content.js';
+import { type Member, walkMembers } from '../inspect/members.js';
 import {
   TOC_DIGEST_ANNOTATION,
   TOC_NAME,
   TOC_OFFSET_ANNOTATION,
   UNCOMPRESSED_ANNOTATION,
   UNCOMPRESSED_SIZE_ANNOTATION,
-} from './names.js';
+} from '../names.js';
+import { checkStart, type StartPieces } from './check-start.js';
+import { checkToc, type TocCounts } from './check-toc.js';
+import type { Findings } from './findings.js';
 import { parseToc, type TocItem } from './toc-document.js';
 
 /**

@@ -1,12 +1,12 @@
 // The TOC against the tar beside it: a lazy client sees the one, everybody else the other, and both must show the
 // same files. Also every chunk: that its member is where the TOC says, and holds what the digest says.
 import { createHash } from 'node:crypto';
-import { isUtf8Path, pathToBytes } from '../paths.js';
-import type { TarEntry, TarTime } from '../stargz/tar-entry.js';
-import { digest, hashContent, readRange } from './content.js';
+import { isUtf8Path, pathToBytes } from '../../paths.js';
+import type { TarEntry, TarTime } from '../../stargz/tar/entry.js';
+import { digest, hashContent, readRange } from '../inspect/content.js';
+import type { Member } from '../inspect/members.js';
+import { effectivePositions } from '../order.js';
 import type { Findings } from './findings.js';
-import type { Member } from './members.js';
-import { effectivePositions } from './order.js';
 import type { TocField, TocItem } from './toc-document.js';
 
 export interface TocCheck {

@@ -1,10 +1,10 @@
 // The landmark and what lies before it.
-import { cleanPath, showPath } from '../paths.js';
-import type { TarEntry } from '../stargz/tar-entry.js';
-import { readBytes } from './content.js';
+import { cleanPath, showPath } from '../../paths.js';
+import type { TarEntry } from '../../stargz/tar/entry.js';
+import { readBytes } from '../inspect/content.js';
+import { NO_PREFETCH_LANDMARK, PREFETCH_LANDMARK } from '../names.js';
+import { ancestors, type LayerOrder, tangledPaths } from '../order.js';
 import type { Findings } from './findings.js';
-import { NO_PREFETCH_LANDMARK, PREFETCH_LANDMARK } from './names.js';
-import { ancestors, type LayerOrder, tangledPaths } from './order.js';
 
 export interface OrderInput {
   readonly layer: number;

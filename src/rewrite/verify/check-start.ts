@@ -1,8 +1,8 @@
 // What an image says about its own start: claims about bytes of its blobs. Spelled out a second time on purpose.
-import type { Image } from '../image/types.js';
+import type { Image } from '../../image/types.js';
+import type { Member } from '../inspect/members.js';
+import { START_ANNOTATION } from '../names.js';
 import type { Findings } from './findings.js';
-import type { Member } from './members.js';
-import { START_ANNOTATION } from './names.js';
 
 /** Offset and length of the pieces of one blob that a start needs. */
 export type StartPieces = readonly (readonly [offset: number, length: number])[];

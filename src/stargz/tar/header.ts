@@ -1,7 +1,7 @@
 // One 512-byte tar header block, in all the dialects that layers are written in: v7, ustar (the base of PAX),
-// GNU, and star. What the fields mean together with extension headers is decided in tar-machine.ts.
+// GNU, and star. What the fields mean together with extension headers is decided in machine.ts.
 // Layout: POSIX.1-2017 pax "ustar Interchange Format"; GNU tar manual "Basic Tar Format".
-import { bytesToPath } from '../paths.js';
+import { bytesToPath } from '../../paths.js';
 
 export const BLOCK = 512;
 const ZEROS = Buffer.alloc(BLOCK);

@@ -1,8 +1,8 @@
 // What surrounds the layers: config, manifest and descriptors, before and after.
-import { toOciMediaType } from '../image/media.js';
-import { type Descriptor, type Image, type ImageConfig, type Manifest, MEDIA } from '../image/types.js';
+import { toOciMediaType } from '../../image/media.js';
+import { type Descriptor, type Image, type ImageConfig, type Manifest, MEDIA } from '../../image/types.js';
+import { isBlobAnnotation, START_ANNOTATION } from '../names.js';
 import type { Findings } from './findings.js';
-import { isBlobAnnotation, START_ANNOTATION } from './names.js';
 
 /** Adds every difference to `findings`. Nothing of the layers' bytes is looked at here. */
 export function checkImage(before: Image, after: Image, findings: Findings): void {

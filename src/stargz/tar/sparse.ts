@@ -1,12 +1,12 @@
 // Sparse files: the four ways tar writes down where a file has data, and reading any tar entry's content with the
 // holes back in it. Formats: GNU tar manual, "Storing Sparse Files".
 import { readSync } from 'node:fs';
-import { HotlayerError } from '../errors.js';
-import { showPath } from '../paths.js';
-import type { SparseExtent, TarEntry } from './tar-entry.js';
-import { MAX_EXTENSION_HEADER } from './tar-entry.js';
-import { BLOCK, parseNumber, TarProblem } from './tar-header.js';
-import { parseDecimal } from './tar-pax.js';
+import { HotlayerError } from '../../errors.js';
+import { showPath } from '../../paths.js';
+import type { SparseExtent, TarEntry } from './entry.js';
+import { MAX_EXTENSION_HEADER } from './entry.js';
+import { BLOCK, parseNumber, TarProblem } from './header.js';
+import { parseDecimal } from './pax.js';
 
 /** Offset and length alternating, as the map has them: not checked yet. */
 export type SparsePairs = number[];

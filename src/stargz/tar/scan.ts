@@ -2,12 +2,12 @@
 // decoded and encoded again: whoever writes the tar anew copies [headerOffset, end). Every byte before `end` of the
 // scan belongs to exactly one entry or global header.
 import { readSync } from 'node:fs';
-import { type ErrorContext, HotlayerError } from '../errors.js';
-import type { TarLimits, TarScan } from './tar-entry.js';
-import { TarMachine } from './tar-machine.js';
+import { type ErrorContext, HotlayerError } from '../../errors.js';
+import type { TarLimits, TarScan } from './entry.js';
+import { TarMachine } from './machine.js';
 
-export { type GlobalHeader, MAX_ENTRIES, MAX_METADATA_BYTES, type TarLimits, type TarScan } from './tar-entry.js';
-export { payloadPieces, readPayload } from './tar-sparse.js';
+export { type GlobalHeader, MAX_ENTRIES, MAX_METADATA_BYTES, type TarLimits, type TarScan } from './entry.js';
+export { payloadPieces, readPayload } from './sparse.js';
 
 /** Bytes read at once: many small files in one read, little waste when payloads are skipped. */
 const WINDOW = 256 * 1024;

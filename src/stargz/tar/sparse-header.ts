@@ -1,11 +1,11 @@
 // A sparse entry's headers made into those of a regular file. A TOC cannot say "sparse": a lazy client would take the
 // stored bytes for the content. Everything else in the headers (owner, times, xattrs, unknown records) stays.
-import { HotlayerError } from '../errors.js';
-import { pathToBytes, showPath } from '../paths.js';
-import { paxHeader, paxRecord, splitName, withChecksum } from './tar-build.js';
-import type { TarEntry } from './tar-entry.js';
-import { BLOCK, padded, parseNumber } from './tar-header.js';
-import { parsePax } from './tar-pax.js';
+import { HotlayerError } from '../../errors.js';
+import { pathToBytes, showPath } from '../../paths.js';
+import { paxHeader, paxRecord, splitName, withChecksum } from './build.js';
+import type { TarEntry } from './entry.js';
+import { BLOCK, padded, parseNumber } from './header.js';
+import { parsePax } from './pax.js';
 
 /** Records that described the stored form; `path` and `size` are written anew where they are needed. */
 const OF_THE_STORED_FORM = /^(GNU\.sparse\..*|path|size)$/;

@@ -1,14 +1,14 @@
 // Two indexes, the second one made by rewriting the images of the first: what else they list and say must be the same,
 // down to the bytes of every blob. Shares no code with the writer but the rule which artifacts remain true.
-import { isHotlayerError } from '../errors.js';
-import type { Digest } from '../image/digest.js';
-import { INDEX_TYPES } from '../image/documents.js';
-import { formatPlatform } from '../image/platform.js';
-import { fateOf, statedIn } from '../image/referrers.js';
-import type { Descriptor, ImageIndex, Index, IndexEntry } from '../image/types.js';
-import { verified } from '../image/verify.js';
+import { isHotlayerError } from '../../errors.js';
+import type { Digest } from '../../image/digest.js';
+import { INDEX_TYPES } from '../../image/documents.js';
+import { formatPlatform } from '../../image/platform.js';
+import { fateOf, statedIn } from '../../image/referrers.js';
+import type { Descriptor, ImageIndex, Index, IndexEntry } from '../../image/types.js';
+import { verified } from '../../image/verify.js';
+import { checkInterrupted } from '../interrupt.js';
 import type { Mismatch } from './findings.js';
-import { checkInterrupted } from './interrupt.js';
 
 const REFERENCE_DIGEST = 'vnd.docker.reference.digest';
 const NAMES = ['org.opencontainers.image.ref.name', 'io.containerd.image.name'];

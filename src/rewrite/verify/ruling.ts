@@ -1,6 +1,6 @@
 // Global PAX headers belong to no entry and rule all that follow, so what is compared is not where they stand but
 // which of their records are in force at each entry.
-import type { TarScan } from '../stargz/tar-scan.js';
+import type { TarScan } from '../../stargz/tar/scan.js';
 
 /** The global records in force at an entry, as one comparable text; "" when there are none. */
 export type Ruling = (entryIndex: number) => string;

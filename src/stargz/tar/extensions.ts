@@ -1,10 +1,10 @@
 // What the headers of one entry mean together: PAX over GNU over the block's own fields, the entry's own records over
 // global ones. Collects extension headers until the entry's header comes, then makes the entry out of them.
-import { cleanPath, showPath } from '../paths.js';
-import type { EntryType, TarEntry, TarTime } from './tar-entry.js';
-import { BLOCK, type HeaderBlock, TarProblem } from './tar-header.js';
-import { type PaxRecords, parseDecimal, parsePax, parsePaxText, parsePaxTime, xattrsOf } from './tar-pax.js';
-import { parseMapRecord, type SparsePairs } from './tar-sparse.js';
+import { cleanPath, showPath } from '../../paths.js';
+import type { EntryType, TarEntry, TarTime } from './entry.js';
+import { BLOCK, type HeaderBlock, TarProblem } from './header.js';
+import { type PaxRecords, parseDecimal, parsePax, parsePaxText, parsePaxTime, xattrsOf } from './pax.js';
+import { parseMapRecord, type SparsePairs } from './sparse.js';
 
 /** An entry while it is made. */
 export type Draft = { -readonly [K in keyof TarEntry]: TarEntry[K] };

@@ -1,5 +1,5 @@
 // The tar format as a state machine that says which bytes it wants next. It never touches files or streams: the two
-// drivers in tar-scan.ts (a file descriptor, a push stream) feed it, so that both see exactly the same entries.
+// drivers in scan.ts (a file descriptor, a push stream) feed it, so that both see exactly the same entries.
 //
 // Where readers of tar differ, this one follows (in this order) POSIX, GNU tar, and what container runtimes do:
 // - Global PAX records rule every entry after them; the entry's own records override them, an empty one cancels them.
@@ -10,9 +10,9 @@
 // - A size on an entry that has no content (directory, link, device) is believed only if what follows the header is
 //   not itself a header or the end of the archive: writers disagree on whether such a size means bytes.
 // - One zero block ends the archive as two do; so does the end of the file after an entry.
-import { type ErrorContext, HotlayerError } from '../errors.js';
-import { showPath } from '../paths.js';
-import { EntryTable } from './entry-table.js';
+import { type ErrorContext, HotlayerError } from '../../errors.js';
+import { showPath } from '../../paths.js';
+import { EntryTable } from '../entry-table.js';
 import {
   type GlobalHeader,
   MAX_ENTRIES,
@@ -20,8 +20,8 @@ import {
   MAX_METADATA_BYTES,
   type TarLimits,
   type TarScan,
-} from './tar-entry.js';
-import { type Draft, EXTENSIONS, Extensions, typeOf } from './tar-extensions.js';
+} from './entry.js';
+import { type Draft, EXTENSIONS, Extensions, typeOf } from './extensions.js';
 import {
   BLOCK,
   type HeaderBlock,
@@ -32,9 +32,9 @@ import {
   padded,
   parseHeader,
   TarProblem,
-} from './tar-header.js';
-import { parsePax } from './tar-pax.js';
-import { extentsOf, gnuRealSize, PayloadMap, parseGnuSparse, type SparsePairs } from './tar-sparse.js';
+} from './header.js';
+import { parsePax } from './pax.js';
+import { extentsOf, gnuRealSize, PayloadMap, parseGnuSparse, type SparsePairs } from './sparse.js';
 
 const MAX_WARNINGS = 50;
 

@@ -1,27 +1,27 @@
 // Proof that two images differ in order and compression only. Everything is recomputed from the bytes of both;
 // whatever a writer recorded (TOC, annotations, diff_ids) is a claim that is held against them. All mismatches are
 // collected; only an original that is broken itself, or an interrupt, ends the work early.
-import type { Plan } from '../analyze/types.js';
-import { withContext } from '../errors.js';
-import type { Image, Layer } from '../image/types.js';
-import { mergeLayers } from '../rootfs/merge.js';
-import { type SpooledLayer, spoolLayer } from '../stargz/spool.js';
-import type { TarEntry } from '../stargz/tar-entry.js';
-import { makeTempDir } from '../temp.js';
-import { formatBytes, formatCount, GIB } from '../units.js';
+import type { Plan } from '../../analyze/types.js';
+import { withContext } from '../../errors.js';
+import type { Image, Layer } from '../../image/types.js';
+import { mergeLayers } from '../../rootfs/merge.js';
+import { type SpooledLayer, spoolLayer } from '../../stargz/spool.js';
+import type { TarEntry } from '../../stargz/tar/entry.js';
+import { makeTempDir } from '../../temp.js';
+import { formatBytes, formatCount, GIB } from '../../units.js';
+import { checkExpansion, expandedBytes } from '../expansion.js';
+import { checkInterrupted } from '../interrupt.js';
+import { orderLayer } from '../layer-order.js';
+import { type LinkSource, type ResolvedLinks, resolveLinks, withoutReserved } from '../links.js';
+import { checkPlanFits } from '../plan-fit.js';
+import type { OnProgress } from '../progress.js';
 import { checkImage } from './check-image.js';
 import { checkOrder } from './check-order.js';
 import { readStart, type StartPieces } from './check-start.js';
 import { compareEntries, contentDigest, type Side } from './compare-entries.js';
 import { compareTrees, type TreeSide } from './compare-trees.js';
-import { checkExpansion, expandedBytes } from './expansion.js';
 import { type CheckId, Findings, type VerifyReport } from './findings.js';
-import { checkInterrupted } from './interrupt.js';
-import { orderLayer } from './layer-order.js';
-import { type LinkSource, type ResolvedLinks, resolveLinks, withoutReserved } from './links.js';
 import { type OptimizedLayer, readOptimizedLayer } from './optimized-layer.js';
-import { checkPlanFits } from './plan-fit.js';
-import type { OnProgress } from './progress.js';
 import { rulingOf } from './ruling.js';
 
 export type { Check, CheckId, Exception, Mismatch, VerifyReport } from './findings.js';

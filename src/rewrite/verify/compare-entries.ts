@@ -1,11 +1,11 @@
 // The entries of a layer before and after, matched by name, header bytes against header bytes and content against
 // content. What may differ (sparse files made whole, links made copies) is checked for meaning the same, and listed.
-import { showPath } from '../paths.js';
-import { copyEntry, type TarEntry } from '../stargz/tar-entry.js';
-import { hashContent, hashRange, readBytes } from './content.js';
+import { showPath } from '../../paths.js';
+import { copyEntry, type TarEntry } from '../../stargz/tar/entry.js';
+import { hashContent, hashRange, readBytes } from '../inspect/content.js';
+import type { LinkSource } from '../links.js';
 import { fieldDifferences } from './fields.js';
 import type { CheckId, Findings } from './findings.js';
-import type { LinkSource } from './links.js';
 import type { Ruling } from './ruling.js';
 
 /** One side: entries without landmarks and TOC. */
