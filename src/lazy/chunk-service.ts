@@ -224,7 +224,11 @@ export class ChunkService {
     if (this.#closed) return;
     if (this.#options.offline) {
       for (const [layer, chunk] of this.#urgent.splice(0))
-        this.#fail(layer, chunk, 'it is not in the cache, and --offline forbids to fetch it');
+        this.#fail(
+          layer,
+          chunk,
+          'it is not in the cache, and --offline forbids to fetch it (a run with --background-fetch fetches everything)',
+        );
       return;
     }
     if (this.#pause) return;

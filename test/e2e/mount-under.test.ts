@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { makeTempDir } from '../../src/temp.js';
 import { readTrace } from '../../src/trace/trace-file.js';
 import { Capsule } from '../support/lab/capsule.js';
+import { Podman } from '../support/lab/podman.js';
 import { type NamespaceKind, namespaceCommand } from '../support/namespace.js';
 import { lacking, notHere } from '../support/tools.js';
 import { BIN, expectCli } from './cli.js';
@@ -110,5 +111,27 @@ describe('mount under podman run --rootfs DIR:O', {
     }
     const failed = podmans.events.filter(({ path, errno }) => path === '/nowhere' && errno === 2);
     assert.ok(failed.length > 0, 'look-ups of what is not there, too');
+  });
+});
+
+/** $1: where it mounts; $2: what runs in the container; $3: the flags of podman that its caller had; then hotlayer's words. */
+const UNSHARED = `root=$1 look=$2 global=$3; shift 3
+"$@" "$root" & pid=$!
+n=0; until [ -e "$root/etc" ]; do sleep 0.05; n=$((n+1)); [ $n -lt 1200 ] || exit 99; kill -0 $pid || exit 98; done
+stat -c %u:%g "$root/app/data.txt"
+podman $global run --rm --network=none --rootfs "$root:O" /bin/sh -c "$look"; echo "podman: $?"
+cat "$root/app/data.txt"; umount "$root"; wait $pid; echo "hotlayer: $?"`;
+
+describe('mount under rootless podman run --rootfs DIR:O', {
+  skip: skip || (isRoot ? lacking('podman', 'runc', 'newuidmap') : notHere(['root, to make the user'])),
+}, () => {
+  test('in podman unshare, owners as the image has them', async (t) => {
+    const image = await lazyImage(t);
+    const { reference } = await serve(t, image.optimized);
+    await using podman = await Podman.start();
+    const [root, cache] = [podman.directory('root'), podman.directory('cache')];
+    const words = [process.execPath, BIN, 'mount', '--plain-http', '--cache-dir', cache, reference];
+    const ran = await podman.run(['unshare', 'sh', '-c', UNSHARED, 'sh', root, LOOK, Podman.global, ...words]);
+    assert.equal(ran.stdout, `1000:1001\n${DATA}${SETTINGS}mine\npodman: 9\n${DATA}hotlayer: 0\n`, ran.stderr);
   });
 });

@@ -1,6 +1,7 @@
 // Rootless podman as an ordinary user with subordinate ids, inside a capsule: the user, its ids and its runtime
 // directory exist only there, the storage in a directory of its own.
-import { chownSync } from 'node:fs';
+import { chownSync, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { makeTempDir, type TempDir } from '../../../src/temp.js';
 import { Capsule, type CommandResult } from './capsule.js';
 
@@ -14,6 +15,7 @@ mkdir -p "/run/user/$1" /run/etc; chown "$1:$1" "/run/user/$1"
 echo "lab:$2:65536" >/run/etc/subid
 mount --bind /run/etc/passwd /etc/passwd
 for f in /etc/subuid /etc/subgid; do mount --bind /run/etc/subid "$f"; done
+mknod -m 666 /run/fuse c 10 229; mount --bind /run/fuse /dev/fuse # as udev has it
 mount --make-rshared / # of this namespace only; podman wants it
 `;
 
@@ -23,7 +25,12 @@ mount --make-rshared / # of this namespace only; podman wants it
  */
 const GLOBAL = ['--runtime=runc', '--cgroup-manager=cgroupfs', '--storage-driver=vfs', '--events-backend=file'];
 
+const AS_USER = ['setpriv', `--reuid=${UID}`, `--regid=${UID}`, '--clear-groups', '--inh-caps=-all', '--'];
+
 export class Podman implements AsyncDisposable {
+  /** What every command of it needs here; of one line. */
+  static readonly global = GLOBAL.join(' ');
+
   private constructor(
     private readonly capsule: Capsule,
     private readonly home: TempDir,
@@ -44,10 +51,17 @@ export class Podman implements AsyncDisposable {
   }
 
   run(args: readonly string[]): Promise<CommandResult> {
-    const asUser = ['setpriv', `--reuid=${UID}`, `--regid=${UID}`, '--clear-groups', '--inh-caps=-all', '--'];
-    return this.capsule.run([...asUser, 'podman', ...GLOBAL, ...args], {
+    return this.capsule.run([...AS_USER, 'podman', ...GLOBAL, ...args], {
       env: { XDG_RUNTIME_DIR: `/run/user/${UID}` },
     });
+  }
+
+  /** A directory of the user. */
+  directory(name: string): string {
+    const path = join(this.home.path, name);
+    mkdirSync(path);
+    chownSync(path, UID, UID);
+    return path;
   }
 
   async close(): Promise<void> {
