@@ -2,12 +2,8 @@
 // loaded; all that is known then is the first word.
 async function start(): Promise<void> {
   if (process.argv[2] === 'run' && !process.argv.some((word) => word === '--help' || word === '-h')) {
-    const [{ startEarly }, { expectBriefWork }] = await Promise.all([
-      import('../container/session/early-session.js'),
-      import('../fuse/brief.js'),
-    ]);
+    const { startEarly } = await import('../container/session/early-session.js');
     startEarly();
-    expectBriefWork();
   }
   await import('./main.js');
 }

@@ -2,7 +2,6 @@
 // by a worker thread that speaks the kernel's protocol (server.ts). The mount belongs in a private mount namespace:
 // then nothing is left of it when this process ends, however it ends.
 import { closeSync } from 'node:fs';
-import { setFlagsFromString } from 'node:v8';
 import { Worker } from 'node:worker_threads';
 import { fromPlainError, HotlayerError, toPlainError } from '../errors.js';
 import type { Answerer } from '../rootfs/types.js';
@@ -49,14 +48,7 @@ export function prepareThread(preload?: string): void {
   spare.unref();
 }
 
-/**
- * MiB of new objects before the first collection in a thread; V8 begins with 1. The tree of an image is made of objects
- * that stay, and what a start asks for after it is less than this.
- */
-const FIRST_COLLECTION = 16;
-
 function startThread(data: ThreadData): Worker {
-  setFlagsFromString(`--min-semi-space-size=${FIRST_COLLECTION}`);
   return new Worker(new URL('./raw-worker.js', import.meta.url), {
     name: 'fuse',
     workerData: data,

@@ -22,11 +22,11 @@ let warm = false;
 let faults = 0;
 
 async function main(): Promise<void> {
-  expectBriefWork();
   const told = once(parentPort!, 'message');
   const { spare, preload } = workerData as ThreadData;
   // What is wrong with it is said when it is used.
   if (preload !== undefined) await loadModule(preload).catch(() => {});
+  expectBriefWork();
   if (spare) beWarm();
   [input] = (await told) as [WorkerInput];
   phase = new Int32Array(input.phase);

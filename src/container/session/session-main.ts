@@ -2,7 +2,6 @@
 // it has started; in a mount namespace of its own, so that its mounts go with it. run-session.ts starts it.
 import { closeSync, readdirSync, readFileSync } from 'node:fs';
 import { HotlayerError } from '../../errors.js';
-import { expectBriefWork } from '../../fuse/brief.js';
 import { loadModule, prepareThread } from '../../fuse/index.js';
 import type { Link } from '../../rootfs/types.js';
 import { type ParentMessage, type SessionMessage, type StartMessage, toPlain } from './messages.js';
@@ -39,7 +38,6 @@ async function finish(message: SessionMessage): Promise<never> {
 }
 
 closeForeign();
-expectBriefWork();
 // What takes long first, and at the same time: the thread that will serve the file system, and what conducts a session.
 const preload = process.argv[2];
 prepareThread(preload);
