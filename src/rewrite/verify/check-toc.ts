@@ -1,6 +1,7 @@
 // The TOC against the tar beside it: a lazy client sees the one, everybody else the other, and both must show the
 // same files. Also every chunk: that its member is where the TOC says, and holds what the digest says.
 import { createHash } from 'node:crypto';
+import { HotlayerError } from '../../errors.js';
 import { isUtf8Path, pathToBytes } from '../../paths.js';
 import type { TarEntry, TarTime } from '../../stargz/tar/entry.js';
 import { digest, hashContent, readRange } from '../inspect/content.js';
@@ -14,8 +15,11 @@ export interface TocCheck {
   /** The uncompressed tar, and its entries without the TOC's. */
   readonly fd: number;
   readonly entries: readonly TarEntry[];
-  readonly items: readonly TocItem[];
+  /** Throws HL_ERR_STARGZ where the TOC cannot be read on. */
+  readonly items: Iterable<TocItem>;
   readonly members: readonly Member[];
+  /** sha256 of regular files by `TarEntry.index`; filled in. */
+  readonly digests: (string | undefined)[];
 }
 
 export interface TocCounts {
@@ -25,27 +29,23 @@ export interface TocCounts {
 
 /**
  * Adds every difference to `findings`.
- * @returns chunks and bytes whose digests were recomputed, and the sha256 of each regular file
+ * @returns chunks and bytes whose digests were recomputed
  */
-export function checkToc(input: TocCheck, findings: Findings): { counts: TocCounts; digests: Map<TarEntry, string> } {
-  const { layer, items } = input;
+export function checkToc(input: TocCheck, findings: Findings): TocCounts {
+  const { layer } = input;
   // A client keys what it reads by name, so of several entries of one name the TOC has the one that counts.
   const effective = effectivePositions(input.entries);
   const entries = input.entries.filter((entry, i) => effective.get(entry.path) === i);
   const memberAt = new Map(input.members.map((member) => [member.start, member]));
   const counts: TocCounts = { chunks: 0, bytes: 0 };
-  const digests = new Map<TarEntry, string>();
   const users = new Map<number, string>();
   const groups = new Map<number, string>();
   let lastOffset = -1;
-  const pairs = Math.min(entries.length, items.length);
-  for (let i = 0; i < pairs; i++) {
-    const entry = entries[i]!;
-    const item = items[i]!;
+  const check = (entry: TarEntry, item: TocItem) => {
     checkFields(layer, entry, item.entry, users, groups, findings);
     if (entry.type !== 'reg') {
       checkNoData(layer, entry, item, findings);
-      continue;
+      return;
     }
     for (const chunk of entry.size > 0 ? [item.entry, ...item.chunks] : []) {
       const offset = chunk.offset;
@@ -55,21 +55,42 @@ export function checkToc(input: TocCheck, findings: Findings): { counts: TocCoun
       }
       lastOffset = Math.max(lastOffset, offset);
     }
-    digests.set(entry, checkContent(input, entry, item, memberAt, counts, findings));
+    input.digests[entry.index] = checkContent(input, entry, item, memberAt, counts, findings);
+  };
+  let i = 0;
+  try {
+    for (const item of input.items) {
+      const entry = entries[i];
+      if (entry) check(entry, item);
+      else {
+        findings.fail('estargz', {
+          layer,
+          entry: item.entry.name,
+          message: 'the TOC has an entry that the tar has not',
+          expected: 'none',
+          found: `${item.entry.type} ${item.entry.name}`,
+        });
+      }
+      i += 1;
+    }
+  } catch (error) {
+    if (!(error instanceof HotlayerError) || error.code !== 'HL_ERR_STARGZ') throw error;
+    unreadable(layer, error, findings);
+    return counts;
   }
-  for (const entry of entries.slice(pairs)) {
+  for (const entry of entries.slice(i)) {
     fail(findings, layer, entry, 'the TOC has no entry for a file of the tar', 'an entry', 'none');
   }
-  for (const { entry } of items.slice(pairs)) {
-    findings.fail('estargz', {
-      layer,
-      entry: entry.name,
-      message: 'the TOC has an entry that the tar has not',
-      expected: 'none',
-      found: `${entry.type} ${entry.name}`,
-    });
-  }
-  return { counts, digests };
+  return counts;
+}
+
+export function unreadable(layer: number, error: HotlayerError, findings: Findings): void {
+  findings.fail('estargz', {
+    layer,
+    message: 'the TOC can be read',
+    expected: 'entries with fields of the right types',
+    found: error.message,
+  });
 }
 
 function fail(

@@ -19,9 +19,9 @@ import {
   UNCOMPRESSED_SIZE_ANNOTATION,
 } from '../names.js';
 import { checkStart, type StartPieces } from './check-start.js';
-import { checkToc, type TocCounts } from './check-toc.js';
+import { checkToc, type TocCounts, unreadable } from './check-toc.js';
 import type { Findings } from './findings.js';
-import { parseToc, type TocItem } from './toc-document.js';
+import { type TocItem, tocItems } from './toc-document.js';
 
 /**
  * 51 bytes = 10 (gzip header, FEXTRA set, OS 255) + 2 (XLEN 26) + 4 (subfield "SG", length 22) + 16 (hex digits of the
@@ -82,9 +82,8 @@ export async function readOptimizedLayer(
     let counts: TocCounts = { chunks: 0, bytes: 0 };
     const digests: (string | undefined)[] = [];
     if (toc?.items) {
-      const checked = checkToc({ layer: layer.index, fd: tar, entries: files, items: toc.items, members }, findings);
-      counts = checked.counts;
-      for (const [entry, sum] of checked.digests) digests[entry.index] = sum;
+      const { items } = toc;
+      counts = checkToc({ layer: layer.index, fd: tar, entries: files, items, members, digests }, findings);
       checkMemberStarts(layer.index, files, members, findings);
       checkStart(layer.index, options.start ?? [], members, findings);
     }
@@ -205,7 +204,7 @@ function checkFrame(
   members: readonly Member[],
   entries: readonly TarEntry[],
   findings: Findings,
-): { entry: TarEntry; items?: TocItem[] } | undefined {
+): { entry: TarEntry; items?: Iterable<TocItem> } | undefined {
   const where = { layer: layer.index };
   const fail = (message: string, expected: string, found: string) =>
     findings.fail('estargz', { ...where, message, expected, found });
@@ -252,10 +251,10 @@ function checkFrame(
     message: `annotation ${TOC_DIGEST_ANNOTATION}`,
   });
   try {
-    return { entry, items: parseToc(json) };
+    return { entry, items: tocItems(json) };
   } catch (error) {
     if (!(error instanceof HotlayerError)) throw error;
-    fail('the TOC can be read', 'entries with fields of the right types', error.message);
+    unreadable(layer.index, error, findings);
     return { entry };
   }
 }

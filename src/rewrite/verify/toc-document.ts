@@ -1,6 +1,7 @@
 // The TOC as verification reads it: JSON from the blob → entries whose every field has been type-checked.
 // (estargz.md "TOC": names, types and what an absent field means.)
 import { HotlayerError } from '../../errors.js';
+import { endOfValue, splitToc } from './json-list.js';
 
 export interface TocField {
   readonly name: string;
@@ -34,28 +35,57 @@ export interface TocItem {
   readonly chunks: readonly TocField[];
 }
 
-/** @throws HL_ERR_STARGZ naming the entry and field that is not what it must be */
-export function parseToc(json: Buffer): TocItem[] {
+/**
+ * A file after the other: all of a large TOC at once, as objects, would be ten times its size.
+ * @throws HL_ERR_STARGZ naming the entry and field that is not what it must be, when the iteration comes to it; what is
+ * wrong with the document as a whole, at once
+ */
+export function tocItems(json: Buffer): Generator<TocItem> {
+  const { outline, list } = splitToc(json);
   let document: unknown;
   try {
-    document = JSON.parse(json.toString('utf8'));
+    document = JSON.parse(outline);
   } catch (cause) {
-    throw bad(`the TOC is not JSON: ${(cause as Error).message}`, cause);
+    throw notJson(cause);
   }
   if (!isRecord(document) || document.version !== 1) {
-    throw bad(`TOC version is ${isRecord(document) ? JSON.stringify(document.version) : 'missing'}; expected 1`);
+    const found = isRecord(document) ? JSON.stringify(document.version) : undefined;
+    throw bad(`TOC version is ${found ?? 'missing'}; expected 1`);
   }
   // Go writes an empty list of entries as null.
-  const list = document.entries ?? [];
-  if (!Array.isArray(list)) throw bad('TOC "entries" is not a list');
-  const items: { entry: TocField; chunks: TocField[] }[] = [];
-  list.forEach((raw: unknown, i) => {
+  if (!Array.isArray(document.entries ?? [])) throw bad('TOC "entries" is not a list');
+  return group(parts(json, list));
+}
+
+function* group(raws: Iterable<unknown>): Generator<TocItem> {
+  let item: { entry: TocField; chunks: TocField[] } | undefined;
+  let i = 0;
+  for (const raw of raws) {
     const field = parseField(raw, i);
-    if (field.type !== 'chunk') items.push({ entry: field, chunks: [] });
-    else if (items.length > 0) items.at(-1)!.chunks.push(field);
+    if (field.type !== 'chunk') {
+      if (item) yield item;
+      item = { entry: field, chunks: [] };
+    } else if (item) item.chunks.push(field);
     else throw bad(`TOC entry ${i} is a chunk with no file before it`);
-  });
-  return items;
+    i += 1;
+  }
+  if (item) yield item;
+}
+
+/** What stands between the brackets of a list: values and the commas between them. */
+function* parts(json: Buffer, [start, end]: readonly [number, number]): Generator<unknown> {
+  for (let at = start; at < end; ) {
+    const stop = endOfValue(json, at, end);
+    let value: unknown;
+    try {
+      value = JSON.parse(json.toString('utf8', at, stop));
+    } catch (cause) {
+      throw notJson(cause);
+    }
+    yield value;
+    at = stop + 1;
+    if (stop < end && at === end) throw notJson(new Error('a comma ends the list of entries'));
+  }
 }
 
 function parseField(raw: unknown, i: number): TocField {
@@ -99,6 +129,10 @@ function parseField(raw: unknown, i: number): TocField {
     chunkSize: integer('chunkSize') ?? 0,
     chunkDigest: text('chunkDigest') ?? '',
   };
+}
+
+function notJson(cause: unknown): HotlayerError {
+  return bad(`the TOC is not JSON: ${(cause as Error).message}`, cause);
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {
