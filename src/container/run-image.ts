@@ -71,7 +71,7 @@ export async function openForReading(reference: string, options: LazyOptions): P
         if (offline) return;
         const files = await hot;
         // Everything was here already, as far as one sees without a look: nothing is to hold up the start.
-        if (image.start?.idle) await new Promise((resolve) => setTimeout(resolve, LATER_MS).unref());
+        if (image.start ? image.start.idle : image.kept) await service.untilWanted(LATER_MS);
         if (image.start && !files) await service.prefetchStart(image.start);
         else await service.prefetch(files ? wishesFor(files, image.layers) : wishesOfLandmarks(image.layers));
         if (options.backgroundFetch) service.fetchRest();
@@ -85,7 +85,10 @@ export async function openForReading(reference: string, options: LazyOptions): P
   }
 }
 
-/** How long after a start that found all of its layers in the cache it is seen to that all that it needs is there, ms. */
+/**
+ * How long after a start that found all of its layers in the cache it is seen to that all that it needs is there, ms; at
+ * once when something turns out to be missing.
+ */
 const LATER_MS = 3000;
 
 /** What is known of the start, for the file system: it does not read around it. */

@@ -95,6 +95,8 @@ export class ChunkService {
   #looseBytes = 0;
   #fullDisk = false;
   #prefetchDone: (() => void)[] = [];
+  /** Called when a process has to wait. */
+  readonly #onWanted = new Set<() => void>();
   readonly #counts = { requests: 0, bytes: 0, onDemand: 0, chunks: 0 };
 
   /** @param layers by index in the image; undefined for those that are whole */
@@ -112,6 +114,19 @@ export class ChunkService {
 
   counts(): ServiceCounts {
     return { ...this.#counts };
+  }
+
+  /** Settles when a process waits for what is not here, at the latest after so many ms. The time does not keep the process alive. */
+  untilWanted(atMost: number): Promise<void> {
+    return new Promise((resolve) => {
+      const done = () => {
+        clearTimeout(timer);
+        this.#onWanted.delete(done);
+        resolve();
+      };
+      const timer = setTimeout(done, atMost).unref();
+      this.#onWanted.add(done);
+    });
   }
 
   /** Fetches these in order, after what processes wait for. @returns settles when nothing of it is left to do */
@@ -207,6 +222,7 @@ export class ChunkService {
       else if (!this.#wanted.has(key)) {
         this.#wanted.set(key, { since: performance.now(), wrong: 0 });
         this.#counts.onDemand += 1;
+        for (const done of this.#onWanted) done();
         if (states[chunk] === IDLE) this.#queue(layer, chunk);
       }
     }

@@ -48,6 +48,8 @@ export interface LazyImage extends AsyncDisposable {
   readonly fs: readonly LazyLayerArgs[];
   /** What the image says of its own start, on its way (unless offline); absent: it says nothing, or that is not asked for. */
   readonly start?: StartFetch;
+  /** Something was kept of each layer that is read lazily, or there is none: perhaps all that a start needs. */
+  readonly kept: boolean;
   /** Bytes and requests of documents, TOCs and whole layers. */
   readonly fetched: { readonly requests: number; readonly bytes: number };
   /** Lets the origin go; the cache stays. Idempotent. */
@@ -87,6 +89,7 @@ export async function openLazyImage(reference: string, options: OpenLazyOptions)
       layers: layers.map((layer) => layer.lazy),
       fs: layers.map((layer) => layer.args),
       ...(start && { start }),
+      kept: !fresh.some(Boolean),
       fetched: meter,
       close,
       [Symbol.asyncDispose]: close,
