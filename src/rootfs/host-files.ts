@@ -88,7 +88,7 @@ export function listDirectory(dirFd: number): { name: string; type: NodeType }[]
     const name = bytesToPath(entry.name);
     if (plain && SURROGATE.test(name)) plain = false;
     // Some file systems do not say the type in a listing.
-    const type = typeOf(entry) ?? typeOf(statIn(dirFd, name));
+    const type = typeOf(entry) ?? typeOfMode(statIn(dirFd, name)?.mode);
     if (type) out.push({ name, type });
   }
   // UTF-16 order is byte order unless surrogates take part.
@@ -122,16 +122,37 @@ interface TypeTests {
   isSocket(): boolean;
 }
 
-/** Undefined: not known, or nothing given. */
-export function typeOf(stats: TypeTests | undefined): NodeType | undefined {
-  if (!stats) return undefined;
-  if (stats.isFile()) return 'reg';
-  if (stats.isDirectory()) return 'dir';
-  if (stats.isSymbolicLink()) return 'symlink';
-  if (stats.isCharacterDevice()) return 'char';
-  if (stats.isBlockDevice()) return 'block';
-  if (stats.isFIFO()) return 'fifo';
-  return stats.isSocket() ? 'socket' : undefined;
+/** Of a directory entry. Undefined: the file system does not say. */
+function typeOf(entry: TypeTests): NodeType | undefined {
+  if (entry.isFile()) return 'reg';
+  if (entry.isDirectory()) return 'dir';
+  if (entry.isSymbolicLink()) return 'symlink';
+  if (entry.isCharacterDevice()) return 'char';
+  if (entry.isBlockDevice()) return 'block';
+  if (entry.isFIFO()) return 'fifo';
+  return entry.isSocket() ? 'socket' : undefined;
+}
+
+/** Of st_mode (inode(7)): the methods of Node's stats make two big integers each. Undefined: not known, or nothing given. */
+export function typeOfMode(mode: bigint | undefined): NodeType | undefined {
+  switch (Number(mode ?? 0) & constants.S_IFMT) {
+    case constants.S_IFREG:
+      return 'reg';
+    case constants.S_IFDIR:
+      return 'dir';
+    case constants.S_IFLNK:
+      return 'symlink';
+    case constants.S_IFCHR:
+      return 'char';
+    case constants.S_IFBLK:
+      return 'block';
+    case constants.S_IFIFO:
+      return 'fifo';
+    case constants.S_IFSOCK:
+      return 'socket';
+    default:
+      return undefined;
+  }
 }
 
 /** @throws ENOTDIR */
