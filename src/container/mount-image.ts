@@ -6,6 +6,7 @@ import { prepareThread } from '../fuse/raw-transport.js';
 import { startReaper } from '../fuse/reaper.js';
 import type { Mounted } from '../fuse/types.js';
 import type { ServiceCounts } from '../lazy/chunk-service.js';
+import { fsArgs } from '../lazy/fs-args.js';
 import { linkPair } from '../lazy/link-pair.js';
 import { lazyFsModule } from '../lazy/module-url.js';
 import type { LazyImage } from '../lazy/open-image.js';
@@ -56,7 +57,7 @@ export async function mountImage(
   try {
     mounted = await transport.mount({
       mountpoint: directory,
-      ...(options.observer?.fs(image.fs, options.observer.fds) ?? { module: lazyFsModule, args: { layers: image.fs } }),
+      ...(options.observer?.fs(image.fs, options.observer.fds) ?? { module: lazyFsModule, args: fsArgs(image.fs) }),
       ...(options.precision === 'exact' && { maxReadahead: 0, readdirplus: false }),
       link: far,
       ...(options.observer && { fds: options.observer.fds }),

@@ -2,6 +2,7 @@
 import type { ImageConfig } from '../image/types.js';
 import { Cache, type CacheOptions } from '../lazy/cache.js';
 import { ChunkService, type ServiceCounts, type ServiceOptions } from '../lazy/chunk-service.js';
+import { fsArgs } from '../lazy/fs-args.js';
 import type { LazyFsArgs } from '../lazy/lazy-fs.js';
 import { lazyFsModule } from '../lazy/module-url.js';
 import { type LazyImage, type OpenLazyOptions, openLazyImage } from '../lazy/open-image.js';
@@ -132,7 +133,7 @@ export async function runImage(reference: string, options: RunImageOptions): Pro
       ...specOf(options, taken.inherited),
       fs: observer
         ? observer.fs(image.fs, taken.own)
-        : { module: lazyFsModule, args: { layers: image.fs, start: await startOf(image, opened.hot) } },
+        : { module: lazyFsModule, args: fsArgs(image.fs, await startOf(image, opened.hot)) },
       ...(options.precision === 'exact' && { maxReadahead: 0, readdirplus: false }),
       process: options.process(image.config),
       ...(config?.StopSignal ? { stopSignal: config.StopSignal } : {}),

@@ -6,17 +6,21 @@ import { KIB } from '../units.js';
 /** Kept content is checked in pieces of this size: a process that reads a page of a big chunk must not wait for all of it. */
 export const CHECK_BLOCK = 64 * KIB;
 
-export interface ChunkTable {
-  /** In TOC order, which is the order of their members in the blob. */
-  readonly chunks: readonly Chunk[];
-  /** The entry that each belongs to. */
-  readonly owners: readonly TocEntry[];
+/** What a reader of kept content needs of it. */
+export interface PlaceTable {
   /** Of each entry (by `TocEntry.index`) its first chunk; -1: it has none. A file's chunks follow each other. */
   readonly firstOf: Int32Array;
   /** Where each chunk's content begins; one more at the end: the size of all. A file's content is in one piece. */
   readonly at: Float64Array;
   /** Number of each chunk's first check block; one more at the end: how many there are. */
   readonly blockOf: Uint32Array;
+}
+
+export interface ChunkTable extends PlaceTable {
+  /** In TOC order, which is the order of their members in the blob. */
+  readonly chunks: readonly Chunk[];
+  /** The entry that each belongs to. */
+  readonly owners: readonly TocEntry[];
 }
 
 /** What tells which chunks are fetched together. */
@@ -48,12 +52,27 @@ export function blocksIn(size: number): number {
   return Math.ceil(size / CHECK_BLOCK);
 }
 
+/** How many chunks there are. */
+export function countOf({ at }: PlaceTable): number {
+  return at.length - 1;
+}
+
+/** Bytes of a chunk's content. */
+export function sizeOf({ at }: PlaceTable, chunk: number): number {
+  return at[chunk + 1]! - at[chunk]!;
+}
+
+/** How many check blocks a chunk has; undefined: there is no such chunk. */
+export function blocksOf({ blockOf }: PlaceTable, chunk: number): number | undefined {
+  return chunk < blockOf.length - 1 ? blockOf[chunk + 1]! - blockOf[chunk]! : undefined;
+}
+
 /** The last chunk that begins at or before a position of the content; `from` is one that does. */
-export function chunkAt(table: ChunkTable, position: number, from: number): number {
+export function chunkAt(table: PlaceTable, position: number, from: number): number {
   const { at } = table;
   if (at[from + 1]! > position) return from;
   let low = from;
-  let high = table.chunks.length - 1;
+  let high = countOf(table) - 1;
   while (low < high) {
     const middle = (low + high + 1) >> 1;
     if (at[middle]! <= position) low = middle;

@@ -5,6 +5,7 @@
 //   toc     one line of JSON (TocHeader), then the TOC's JSON as it stands in the blob
 //   data    the content of the chunks that are here, each at its place (chunk-table.ts); sparse
 //   index   which ones these are (check-index.ts)
+//   tree    the tree of an image that this layer is the topmost of (kept-tree.ts)
 //   used    its time is when the layer was last used
 //   users/  a file for each process that uses it
 import { createHash } from 'node:crypto';
@@ -15,7 +16,14 @@ import type { Digest } from '../image/digest.js';
 import type { StoredToc } from '../stargz/reader.js';
 import { replaceFile } from './replace-file.js';
 
-export const LAYER_FILES = { toc: 'toc', data: 'data', index: 'index', used: 'used', users: 'users' } as const;
+export const LAYER_FILES = {
+  toc: 'toc',
+  data: 'data',
+  index: 'index',
+  tree: 'tree',
+  used: 'used',
+  users: 'users',
+} as const;
 
 interface TocHeader {
   readonly schemaVersion: 1;

@@ -6,9 +6,8 @@ import { crc32 } from 'node:zlib';
 import { HotlayerError } from '../errors.js';
 import { ERRNO, FsError, Later } from '../rootfs/types.js';
 import { decodeRecords } from './check-index.js';
-import { CHECK_BLOCK, type ChunkTable, chunkAt } from './chunk-table.js';
+import { blocksOf, CHECK_BLOCK, chunkAt, countOf, type PlaceTable, sizeOf } from './chunk-table.js';
 import { LAYER_FILES, openKept } from './layer-directory.js';
-import { blocksOf } from './layer-store.js';
 import { CHUNK, type LayerMemory, type ReadTicket } from './messages.js';
 
 /** Of the smallest read there is. */
@@ -18,7 +17,7 @@ const MOST_REFUSED = 4096;
 export class LayerReader {
   readonly memory: LayerMemory;
   readonly #layer: number;
-  readonly #table: ChunkTable;
+  readonly #table: PlaceTable;
   readonly #states: Uint8Array;
   /** By check block; only those of `kept` chunks mean something. */
   readonly #sums: Uint32Array;
@@ -37,14 +36,14 @@ export class LayerReader {
    * @param hot chunks that a start needs; undefined: nobody knows
    * @throws HL_ERR_IO
    */
-  constructor(layer: number, directory: string, table: ChunkTable, inode: bigint, hot?: Iterable<number>) {
+  constructor(layer: number, directory: string, table: PlaceTable, inode: bigint, hot?: ArrayLike<number>) {
     this.#layer = layer;
     this.#table = table;
     if (hot) {
-      this.#hot = new Uint8Array(table.chunks.length);
-      for (const chunk of hot) this.#hot[chunk] = 1;
+      this.#hot = new Uint8Array(countOf(table));
+      for (let i = 0; i < hot.length; i++) this.#hot[hot[i]!] = 1;
     }
-    const count = table.chunks.length;
+    const count = countOf(table);
     const states = new SharedArrayBuffer(Math.max(1, count));
     this.#states = new Uint8Array(states);
     this.#sums = new Uint32Array(table.blockOf[count]!);
@@ -81,7 +80,7 @@ export class LayerReader {
       if (state === CHUNK.verified) continue;
       if (state === CHUNK.kept && this.#check(chunk, into, at)) continue;
       if (state === CHUNK.kept) damaged.push(chunk);
-      missing.push([chunk, this.#table.at[chunk]!, this.#table.chunks[chunk]!.size]);
+      missing.push([chunk, this.#table.at[chunk]!, sizeOf(this.#table, chunk)]);
     }
     if (missing.length === 0) {
       this.#fillUpTo(end, into, at);
@@ -105,14 +104,14 @@ export class LayerReader {
     if (!this.#hot || size === 0) return;
     let from = -1;
     let to = -1;
-    for (let chunk = first; chunk < this.#table.chunks.length && this.#table.at[chunk]! < start + size; chunk++) {
+    for (let chunk = first; chunk < countOf(this.#table) && this.#table.at[chunk]! < start + size; chunk++) {
       if (this.#hot[chunk] === 0 || Atomics.load(this.#states, chunk) === CHUNK.absent) continue;
       const offset = this.#table.at[chunk]! - start;
       if (offset !== to) {
         if (to > from) yield [from, to - from];
         from = offset;
       }
-      to = offset + this.#table.chunks[chunk]!.size;
+      to = offset + sizeOf(this.#table, chunk);
     }
     if (to > from) yield [from, to - from];
   }
@@ -141,7 +140,7 @@ export class LayerReader {
    */
   #check(chunk: number, into: Buffer, at: number): boolean {
     const start = this.#table.at[chunk]!;
-    const { size } = this.#table.chunks[chunk]!;
+    const size = sizeOf(this.#table, chunk);
     const end = at + into.length;
     const base = this.#table.blockOf[chunk]!;
     const first = Math.floor((Math.max(at, start) - start) / CHECK_BLOCK);

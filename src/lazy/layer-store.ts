@@ -2,7 +2,7 @@
 // files at the same time: both write the same bytes to the same places.
 import { closeSync, fstatSync, readSync } from 'node:fs';
 import { type CheckRecord, checksums, decodeRecords, encodeRecord } from './check-index.js';
-import { blocksIn, type ChunkTable } from './chunk-table.js';
+import { blocksOf, type ChunkTable } from './chunk-table.js';
 import { openKept, writeFully } from './layer-directory.js';
 
 export class LayerStore {
@@ -98,9 +98,4 @@ export class LayerStore {
     closeSync(this.#data);
     closeSync(this.#index);
   }
-}
-
-export function blocksOf(table: ChunkTable, chunk: number): number | undefined {
-  const found = table.chunks[chunk];
-  return found && blocksIn(found.size);
 }

@@ -1,20 +1,18 @@
-// A lazily read image as the thread that answers the kernel makes it: the tree from the layers' TOCs (and tars), content
-// from the cache as far as it is there.
+// A lazily read image as the thread that answers the kernel makes it: the tree as it was kept, or from the layers' TOCs
+// (and tars); content from the cache as far as it is there.
 import type { Digest } from '../image/digest.js';
 import { LayersFs, type LayersFsOptions } from '../rootfs/layers-fs.js';
-import { mergeLayers } from '../rootfs/merge.js';
+import type { FileTree, Tree } from '../rootfs/tree.js';
 import type { FsPort, Later } from '../rootfs/types.js';
 import type { TarEntry } from '../stargz/tar/entry.js';
-import { readPayload, scanTarFd } from '../stargz/tar/scan.js';
-import type { TocEntry } from '../stargz/toc-parse.js';
-import { chunksWithin } from './fetch-plan.js';
+import { readPayload } from '../stargz/tar/scan.js';
+import { type KeptLayer, keepTree, readKeptTree, type TreePlace } from './kept-tree.js';
 import { closeQuietly } from './layer-directory.js';
 import { LayerReader } from './layer-reader.js';
-import { type LoadedToc, loadToc } from './load-toc.js';
+import { type MadeTree, makeTree, type WholeLayer } from './make-tree.js';
 import type { TablesMessage } from './messages.js';
-import { type HotFile, wishesFor } from './prefetch.js';
+import type { HotFile } from './prefetch.js';
 import type { StartGroup } from './start-map.js';
-import { openTar } from './tar-store.js';
 
 /** Plain data, for another thread or process. */
 export type LazyLayerArgs =
@@ -35,10 +33,13 @@ export interface LazyFsArgs extends LayersFsOptions {
   readonly layers: readonly LazyLayerArgs[];
   /** What a start needs, as far as somebody knows: by place in the blobs, or by path. Then little else is read ahead. */
   readonly start?: { readonly groups: readonly StartGroup[] } | { readonly files: readonly HotFile[] } | undefined;
+  /** Where the tree is kept; absent: nowhere. */
+  readonly kept?: TreePlace | undefined;
 }
 
+type Made = Pick<MadeTree, 'layers'> & { readonly tree: FileTree };
+
 interface OpenLayer {
-  readonly entries: readonly TarEntry[];
   readonly reader?: LayerReader;
   read(entry: TarEntry, offset: number, into: Buffer, flags: number): number | Later;
   likely?(entry: TarEntry): Iterable<readonly [offset: number, length: number]>;
@@ -46,71 +47,38 @@ interface OpenLayer {
 }
 
 /** @throws HL_ERR_STARGZ, HL_ERR_LAYER, HL_ERR_LIMIT, HL_ERR_IO */
-export function openLazyFs({ layers, start, ...options }: LazyFsArgs, port: FsPort): LayersFs {
+export function openLazyFs(args: LazyFsArgs, port: FsPort): LayersFs<FileTree> {
+  const { layers, start, kept: place, ...options } = args;
   const open: OpenLayer[] = [];
-  const close = (): void => {
-    for (const layer of open) layer.close();
-  };
-  // The readers' descriptors are the answerer's from the moment it knows them: it may still be reading.
-  const closeWhole = (): void => {
-    for (const layer of open) if (!layer.reader) layer.close();
-  };
   try {
-    const tocs = layers.map((layer) =>
-      layer.kind === 'tar' ? undefined : loadToc(layer.directory, layer.tocDigest, layer.name),
-    );
-    const hot = start && hotChunks(start, tocs);
-    for (const [index, layer] of layers.entries()) {
-      if (layer.kind === 'tar') open.push(openWhole(layer));
-      else open.push(openStargzLayer(index, layer, tocs[index]!, hot && (hot.get(index) ?? [])));
-    }
+    const found = place && readKeptTree(place);
+    const made: Made = found ?? makeTree(layers, start);
+    open.push(...made.layers.map((layer) => ('fd' in layer ? wholeLayer(layer) : notYetOpen)));
+    for (const [index, layer] of layers.entries())
+      if (layer.kind === 'stargz') open[index] = lazyLayer(index, layer, made.layers[index] as KeptLayer);
     const tables: TablesMessage = { type: 'tables', layers: open.map(({ reader }) => reader?.memory ?? null) };
     port.post(tables);
-    const tree = mergeLayers(open.map(({ entries }) => entries));
-    return new LayersFs(tree, (layer, entry, ...what) => open[layer]!.read(entry, ...what), {
+    return new LayersFs<FileTree>(made.tree, (layer, entry, ...what) => open[layer]!.read(entry, ...what), {
       ...options,
       ...(start && { likely: (layer, entry) => open[layer]!.likely?.(entry) ?? [] }),
-      onClose: closeWhole,
+      // The readers' descriptors are the answerer's from the moment it knows them: it may still be reading.
+      onClose() {
+        for (const layer of open) if (!layer.reader) layer.close();
+        // Not before: a start waits for nothing that only the next one needs.
+        if (place && !found) keepTree(place, made.tree as Tree, made.layers as readonly KeptLayer[]);
+      },
     });
   } catch (error) {
-    close();
+    for (const layer of open) layer.close();
     throw error;
   }
 }
 
-/** By layer. */
-function hotChunks(
-  start: NonNullable<LazyFsArgs['start']>,
-  tocs: readonly (LoadedToc | undefined)[],
-): ReadonlyMap<number, number[]> {
-  const hot = new Map<number, number[]>();
-  const add = (layer: number, chunk: number) => {
-    const own = hot.get(layer);
-    if (own) own.push(chunk);
-    else hot.set(layer, [chunk]);
-  };
-  if ('files' in start) for (const [layer, chunk] of wishesFor(start.files, tocs)) add(layer, chunk);
-  else {
-    for (const { layer, pieces } of start.groups) {
-      const table = tocs[layer]?.table;
-      for (const [offset, length] of table ? pieces : []) {
-        const run = chunksWithin(table!, offset, length);
-        for (let chunk = run?.first ?? 0; chunk < (run?.end ?? 0); chunk++) add(layer, chunk);
-      }
-    }
-  }
-  return hot;
-}
+const notYetOpen: OpenLayer = { read: () => 0, close() {} };
 
-function openStargzLayer(
-  index: number,
-  layer: LazyLayerArgs & { kind: 'stargz' },
-  { entries, table }: LoadedToc,
-  hot: readonly number[] | undefined,
-): OpenLayer {
+function lazyLayer(index: number, layer: LazyLayerArgs & { kind: 'stargz' }, { table, hot }: KeptLayer): OpenLayer {
   const reader = new LayerReader(index, layer.directory, table, layer.inode, hot);
   return {
-    entries: entries.map((entry) => new LazyEntry(entry)),
     reader,
     read(entry, offset, into, flags) {
       const first = table.firstOf[entry.index]!;
@@ -124,91 +92,9 @@ function openStargzLayer(
   };
 }
 
-function openWhole({ directory, name }: LazyLayerArgs & { kind: 'tar' }): OpenLayer {
-  const { fd, size } = openTar(directory);
-  try {
-    const { entries } = scanTarFd(fd, size, { layer: name });
-    return {
-      entries,
-      read: (entry, offset, into) => readPayload(fd, entry, offset, into),
-      close: () => closeQuietly(fd),
-    };
-  } catch (error) {
-    closeQuietly(fd);
-    throw error;
-  }
-}
-
-const UNKNOWN_TIME = { sec: 0, nsec: 0 };
-
-/**
- * What the merge and the tree ask of an entry; where its bytes lie is the reader's business. A view, not a copy: a large
- * image has a hundred thousand of them, made before the container starts, and few are ever looked at.
- */
-class LazyEntry implements TarEntry {
-  readonly #toc: TocEntry;
-
-  constructor(toc: TocEntry) {
-    this.#toc = toc;
-  }
-
-  get index() {
-    return this.#toc.index;
-  }
-  get headerOffset() {
-    return 0;
-  }
-  get payloadOffset() {
-    return 0;
-  }
-  get payloadSize() {
-    return this.#toc.size;
-  }
-  get end() {
-    return 0;
-  }
-  get type() {
-    return this.#toc.type;
-  }
-  get name() {
-    return this.#toc.name;
-  }
-  get path() {
-    return this.#toc.path;
-  }
-  get linkName() {
-    return this.#toc.linkName;
-  }
-  get mode() {
-    return this.#toc.mode;
-  }
-  get uid() {
-    return this.#toc.uid;
-  }
-  get gid() {
-    return this.#toc.gid;
-  }
-  get uname() {
-    return this.#toc.uname;
-  }
-  get gname() {
-    return this.#toc.gname;
-  }
-  get size() {
-    return this.#toc.size;
-  }
-  get mtime() {
-    const { mtimeSec } = this.#toc;
-    return mtimeSec === undefined ? UNKNOWN_TIME : { sec: mtimeSec, nsec: 0 };
-  }
-  get devMajor() {
-    return this.#toc.devMajor;
-  }
-  get devMinor() {
-    return this.#toc.devMinor;
-  }
-  // Absent and undefined are the same to whoever reads it.
-  get xattrs(): ReadonlyMap<string, Buffer> {
-    return this.#toc.xattrs as ReadonlyMap<string, Buffer>;
-  }
+function wholeLayer({ fd }: WholeLayer): OpenLayer {
+  return {
+    read: (entry, offset, into) => readPayload(fd, entry, offset, into),
+    close: () => closeQuietly(fd),
+  };
 }

@@ -5,7 +5,7 @@ import { pathToBytes } from '../paths.js';
 import type { TarEntry } from '../stargz/tar/entry.js';
 import { readPayload, scanTarFd } from '../stargz/tar/scan.js';
 import { mergeLayers } from './merge.js';
-import type { Tree, TreeNode } from './tree.js';
+import type { FileNode, FileTree, Tree } from './tree.js';
 import {
   type Attr,
   type Caller,
@@ -55,9 +55,9 @@ export type ContentReader = (
   flags: number,
 ) => number | Later;
 
-export class LayersFs implements RootFs {
+export class LayersFs<T extends FileTree = Tree> implements RootFs {
   constructor(
-    readonly tree: Tree,
+    readonly tree: T,
     private readonly content: ContentReader,
     private readonly options: LayersFsOptions = {},
   ) {}
@@ -141,20 +141,20 @@ export class LayersFs implements RootFs {
 
   /** `blocks` are of 512 bytes. */
   statfs(): { blocks: number; files: number } {
-    return { blocks: Math.ceil(this.tree.totals.bytes / 512), files: this.tree.nodes.length - 1 };
+    return { blocks: Math.ceil(this.tree.totals.bytes / 512), files: this.tree.count };
   }
 
   close(): void {
     this.options.onClose?.();
   }
 
-  #directory(id: NodeId): Map<string, TreeNode> {
+  #directory(id: NodeId): ReadonlyMap<string, FileNode> {
     const node = this.tree.node(id);
     if (!node.children) throw new FsError(ERRNO.ENOTDIR, `${node.name}: not a directory`);
     return node.children;
   }
 
-  #attr(node: TreeNode): Attr {
+  #attr(node: FileNode): Attr {
     const { squash } = this.options;
     const size = node.type === 'reg' ? node.size : node.type === 'dir' ? DIRECTORY_SIZE : linkSize(node);
     return {
@@ -200,12 +200,12 @@ export function openLayersFs(layers: readonly LayerTar[], options: LayersFsOptio
   );
 }
 
-function linkSize(node: TreeNode): number {
+function linkSize(node: FileNode): number {
   return node.type === 'symlink' ? pathToBytes(node.linkTarget).length : 0;
 }
 
 /** Bytes of data in a regular file, holes not counted. */
-function storedBytes(node: TreeNode): number {
+function storedBytes(node: FileNode): number {
   const sparse = node.entry?.sparse;
   return sparse ? sparse.reduce((sum, extent) => sum + extent.length, 0) : node.size;
 }

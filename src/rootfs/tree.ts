@@ -29,6 +29,40 @@ export interface LinkOrigin {
   readonly entry: TarEntry;
 }
 
+/** What a file system has to know of a file; a `TreeNode` is one. */
+export interface FileNode {
+  readonly id: NodeId;
+  readonly type: NodeType;
+  readonly layer: number;
+  readonly entry: TarEntry | undefined;
+  readonly name: string;
+  readonly parent: FileNode | undefined;
+  /** Directories only, in byte order of names. */
+  readonly children?: ReadonlyMap<string, FileNode> | undefined;
+  readonly nlink: number;
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly size: number;
+  readonly mtime: TarTime;
+  readonly devMajor: number;
+  readonly devMinor: number;
+  readonly xattrs: ReadonlyMap<string, Buffer> | undefined;
+  readonly linkTarget: string;
+}
+
+/** What a file system has to know of a tree; a `Tree` is one. */
+export interface FileTree {
+  readonly root: FileNode;
+  /** Nodes. */
+  readonly count: number;
+  readonly totals: Pick<TreeTotals, 'bytes'>;
+  /** @throws FsError ENOENT for an id that was never given out */
+  node(id: NodeId): FileNode;
+  /** The first name's path; "/" for the root. */
+  pathOf(node: FileNode): string;
+}
+
 /** One file, directory, … of the tree; all names of a hardlinked file share it. Owners and modes are the image's. */
 export class TreeNode {
   /** Dense, 1 = the root, in the order of `Tree.walk`. */
@@ -176,6 +210,10 @@ export class Tree {
     this.totals = totals;
   }
 
+  get count(): number {
+    return this.nodes.length - 1;
+  }
+
   /** @throws FsError ENOENT for an id that was never given out */
   node(id: NodeId): TreeNode {
     const node = this.nodes[id];
@@ -272,7 +310,8 @@ export class Tree {
   }
 }
 
-function joinUp(parent: TreeNode | undefined, name: string): string {
+/** The path of a name in a directory; "/" for the root's. */
+export function joinUp(parent: FileNode | undefined, name: string): string {
   if (!parent || name === '') return '/';
   const parts = [name];
   for (let node = parent; node.parent && node.parent !== node; node = node.parent) parts.push(node.name);

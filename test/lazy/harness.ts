@@ -6,6 +6,7 @@ import type { TestContext } from 'node:test';
 import type { Pieces } from '../../src/image/files.js';
 import { Cache } from '../../src/lazy/cache.js';
 import { ChunkService, type ServiceOptions } from '../../src/lazy/chunk-service.js';
+import { fsArgs } from '../../src/lazy/fs-args.js';
 import { createAnswerer, createFs } from '../../src/lazy/fs-module.js';
 import type { LazyFsArgs } from '../../src/lazy/lazy-fs.js';
 import { LazyLayer } from '../../src/lazy/lazy-layer.js';
@@ -72,7 +73,7 @@ export async function open(
   const [near, far] = linkPair();
   service.serve(near);
   const answerer: Answerer = createAnswerer(undefined, far);
-  const fs = createFs({ layers: image.fs, start: options.start }, { post: (message) => answerer.onPost!(message) });
+  const fs = createFs(fsArgs(image.fs, options.start), { post: (message) => answerer.onPost!(message) });
 
   let closed = false;
   const harness: Harness = {
