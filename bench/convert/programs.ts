@@ -44,9 +44,12 @@ export interface Conversion extends Cost {
   readonly size: number;
 }
 
+/** The native program has libdeflate's own levels: the next lower one of ours does less. */
+export const NATIVE_LEVEL = Math.floor(LEVELS.libdeflate.default);
+
 /** Two processes, as many as there are cores on the machine this is meant for; each has half of the bytes. */
 const LIMIT = `for half in "$1".0 "$1".1; do
-  { libdeflate-gzip -${LEVELS.libdeflate.default} -k -c "$half" >"$half.gz"; openssl dgst -sha256 "$half" "$half" "$half.gz"; } &
+  { libdeflate-gzip -${NATIVE_LEVEL} -k -c "$half" >"$half.gz"; openssl dgst -sha256 "$half" "$half" "$half.gz"; } &
 done; wait`;
 
 /**
@@ -54,7 +57,7 @@ done; wait`;
  * compressor once; opening the files is part of it.
  */
 const LIMIT_IN_PIECES = `for half in "$1".0 "$1".1; do
-  { find "$half.pieces" -type f | xargs -s 2000000 libdeflate-gzip -${LEVELS.libdeflate.default} -k -c >"$half.gz"; openssl dgst -sha256 "$half" "$half" "$half.gz"; } &
+  { find "$half.pieces" -type f | xargs -s 2000000 libdeflate-gzip -${NATIVE_LEVEL} -k -c >"$half.gz"; openssl dgst -sha256 "$half" "$half" "$half.gz"; } &
 done; wait`;
 
 export class Workshop implements AsyncDisposable {

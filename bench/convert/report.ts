@@ -1,9 +1,10 @@
 // From measurements to reports/bench-convert.
+import { LEVELS } from '../../src/stargz/codec.js';
 import { formatBytes } from '../../src/units.js';
 import { describeHotlayer, describeMachine, machineLine, markdownTable, writeReport } from '../support/report.js';
 import { ratioOf, type Summary, summarize } from '../support/statistics.js';
 import type { Shape } from './layers.js';
-import { ABOUT, type Conversion, PROGRAMS, type Program } from './programs.js';
+import { ABOUT, type Conversion, NATIVE_LEVEL, PROGRAMS, type Program } from './programs.js';
 
 export interface Measurement {
   readonly layer: Shape & {
@@ -57,12 +58,12 @@ ${markdownTable(
 
 **Method.** _estargz.Build_ is the library of Debian's package in a program that writes the blob to a file (test/foreign/esgz-check.go, GOMAXPROCS the cores); _hotlayer's writer_ is the same
 for ours (bench/convert/build.ts): both read the uncompressed tar. _ctr-remote image convert_ and _hotlayer optimize_ are the commands, from an image whose layer is that tar; theirs has containerd read and write for it, whose CPU
-counts; ours checks digests, plans and syncs to disk. All get the same list of files that go first; ours compresses those at a higher level by default, so a row shows it with one level for all. The _native limit_ is two processes, each with half of the tar: libdeflate-gzip at the writer's level over it as a whole,
+counts; ours checks digests, plans and syncs to disk. All get the same list of files that go first; ours compresses those at a higher level by default, so a row shows it with one level for all. The _native limit_ is two processes, each with half of the tar: libdeflate-gzip (level ${NATIVE_LEVEL}) over it as a whole,
 sha256 of the tar twice (chunks, diffID) and of the result, which is written. It makes one member where eStargz wants one for each file; _in the same pieces_ it makes those that the writer makes, TOC included, all at the lower level: one call of libdeflate-gzip for some ten thousand files with the content of one member each, which it has to open. Rounds are interleaved, who is first changes; what was written before is synced before each. Medians (min–max); ratios are of medians, with the 95 % interval of a bootstrap over rounds.
 Memory is the largest VmHWM of all rounds, of the program alone (of the limit: of the shell).
 
-**What bounds us.** libdeflate runs as WebAssembly (the npm package, its hash table loops widened to SIMD) at 74 MB/s on one core where native code makes 108 (both level 5, the Debian layer); that is 70 % of the writer's CPU time. sha256 takes 8 %, starting Node and its threads 6 %. Level 4 would
-hold the CPU figure, for blobs that are 2 to 3 % larger; the default is 5, and 10 for what goes first, because an image is made once and pulled often. Of very many small files, clearing the tables and building Huffman codes for each member is most of the work.
+**What bounds us.** libdeflate runs as WebAssembly (the npm package, its hash table loops widened to SIMD); that is half of the writer's CPU time or more, and native code takes two thirds of it for the same work. sha256 takes 10 to 16 %, reading the tar and copying 10 %, starting Node, its threads and compiling JavaScript 15 % of a job of
+two seconds. The levels are ours: ${LEVELS.libdeflate.default} for the rest is as fast as libdeflate's 4 and, of these layers, 1 to 2 % smaller, ${LEVELS.libdeflate.hot} for what goes first makes 2 % less than 5 at twice the rate of 10 (src/stargz/codec.ts). The native limit is measured at libdeflate's next lower level. Of very many small files, clearing the tables and building Huffman codes for each member is most of the work.
 
 **Machine.** ${machineLine(machine)} Others took ${othersShare(measurements)} of the machine meanwhile, on average.
 `;

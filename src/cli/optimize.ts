@@ -1,6 +1,6 @@
 // `hotlayer optimize SOURCE TARGET`: plan, then rewrite. The plan comes from profiles, from a saved plan, from a run
 // of the workload made now, or prioritizes nothing.
-import { type Command, Option } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { ImageSizes } from '../analyze/model/compressed-sizes.js';
 import { READERS, type Reader } from '../analyze/model/exact-cuts.js';
 import type { Network } from '../analyze/model/network.js';
@@ -23,7 +23,16 @@ import {
 import type { OptimizeResult } from '../rewrite/optimize.js';
 import { isSingle, type OptimizeIndexResult } from '../rewrite/optimize-index.js';
 import { type SpooledImage, spoolImage } from '../rootfs/spooled-image.js';
-import { CODECS, type CodecName, DEFAULT_CHUNK_SIZE, DEFAULT_CODEC, HOT_LEVEL_BYTES, LEVELS } from '../stargz/index.js';
+import {
+  CODECS,
+  type CodecName,
+  DEFAULT_CHUNK_SIZE,
+  DEFAULT_CODEC,
+  describeLevels,
+  HOT_LEVEL_BYTES,
+  hasLevel,
+  LEVELS,
+} from '../stargz/index.js';
 import { formatBytes, formatCount, formatNanos } from '../units.js';
 import {
   addWorkloadOptions,
@@ -153,15 +162,16 @@ export function addRewriteOptions(command: Command): void {
         .default(DEFAULT_CODEC),
     )
     .addOption(
-      flag('--compression-level <n>', `default ${LEVELS[DEFAULT_CODEC].default} for ${DEFAULT_CODEC}`).argParser(
-        wholeNumber(1, 12),
-      ),
+      flag(
+        '--compression-level <n>',
+        `default ${LEVELS[DEFAULT_CODEC].default} for ${DEFAULT_CODEC}, whose levels are 1 to 12 and, between those, ${LEVELS[DEFAULT_CODEC].between.join(' and ')}`,
+      ).argParser(level),
     )
     .addOption(
       flag(
         '--hot-level <n>',
         `compression level before the landmark; default ${LEVELS[DEFAULT_CODEC].hot} for ${DEFAULT_CODEC} up to ${formatBytes(HOT_LEVEL_BYTES)} in a layer, beyond that as --compression-level`,
-      ).argParser(wholeNumber(1, 12)),
+      ).argParser(level),
     )
     .addOption(
       flag('--jobs <n>', 'threads that compress, default one a core; the output never depends on it').argParser(
@@ -169,6 +179,13 @@ export function addRewriteOptions(command: Command): void {
       ),
     )
     .addOption(flag('--strict', 'refuse what other lazy clients would show differently (names that are not UTF-8)'));
+}
+
+/** Whether the chosen codec has it is seen when that is opened. */
+function level(text: string): number {
+  const value = Number(text);
+  if (/^\d+(\.\d+)?$/.test(text) && CODECS.some((codec) => hasLevel(codec, value))) return value;
+  throw new InvalidArgumentError(`Expected ${describeLevels(DEFAULT_CODEC)}.`);
 }
 
 /** A single image's document has no platforms. */

@@ -26,6 +26,41 @@ const HEADER = Buffer.from('1f8b08000000000000ff', 'hex');
 /** CRC-32 and length of what was compressed. A member is far below 4 GiB. */
 const TRAILER_SIZE = 8;
 
+/** Fields of libdeflate's `struct libdeflate_compressor` in this module: bytes from its start, 32 bits each. */
+const FIELD = {
+  /** Candidates that are looked at for a match (max_search_depth). */
+  depth: 16,
+  /** A match of this length is not searched further (nice_match_length). */
+  nice: 20,
+  /** Of levels 10 and up: how often the cheapest path is sought, each time with the costs that the last one had. */
+  passes: 9_011_684,
+} as const;
+
+/**
+ * Levels of ours: one of libdeflate's with other numbers in its compressor. Each lies between two of libdeflate's in what
+ * it makes. `was` is what libdeflate put there: another version's structure may be laid out otherwise.
+ */
+interface Tuning {
+  readonly of: number;
+  readonly fields: readonly { readonly field: keyof typeof FIELD; readonly was: number; readonly is: number }[];
+}
+const TUNINGS: ReadonlyMap<number, Tuning> = new Map([
+  // Lazy matching; level 4's is greedy, so it finds less in more candidates (16).
+  [4.5, { of: 5, fields: [{ field: 'depth', was: 16, is: 4 }] }],
+  [
+    9.5,
+    {
+      of: 10,
+      fields: [
+        { field: 'depth', was: 35, is: 8 },
+        { field: 'nice', was: 75, is: 20 },
+        { field: 'passes', was: 2, is: 1 },
+      ],
+    },
+  ],
+]);
+export const TUNED_LEVELS: readonly number[] = [...TUNINGS.keys()];
+
 let opened: Promise<RawCodec> | undefined;
 
 export function openLibdeflate(): Promise<RawCodec> {
@@ -99,11 +134,28 @@ class Libdeflate implements RawCodec {
   private compressor(level: number): number {
     let pointer = this.compressors.get(level);
     if (pointer === undefined) {
-      pointer = this.module._libdeflate_alloc_compressor(level);
+      const tuning = TUNINGS.get(level);
+      pointer = this.module._libdeflate_alloc_compressor(tuning?.of ?? level);
       if (pointer === 0) throw new HotlayerError('HL_ERR_BUG', `libdeflate has no compressor of level ${level}`);
+      if (tuning) this.tune(pointer, tuning, level);
       this.compressors.set(level, pointer);
     }
     return pointer;
+  }
+
+  private tune(compressor: number, { fields }: Tuning, level: number): void {
+    const memory = new DataView(this.module.HEAPU8.buffer);
+    for (const { field, was, is } of fields) {
+      const found = memory.getUint32(compressor + FIELD[field], true);
+      if (found !== was) {
+        throw new HotlayerError(
+          'HL_ERR_BUG',
+          `libdeflate's compressor has a ${field} of ${found}, expected ${was}: level ${level} cannot be made`,
+          { hint: 'install the dependencies again with npm ci' },
+        );
+      }
+      memory.setUint32(compressor + FIELD[field], is, true);
+    }
   }
 
   private grow(area: { at: number; size: number }, size: number): { at: number; size: number } {

@@ -2,7 +2,7 @@
 // nothing else: not on the machine, the number of cores or the Node version. Each codec proves that when it is opened.
 import { HotlayerError } from '../errors.js';
 import { MIB } from '../units.js';
-import { openLibdeflate } from './codec-libdeflate.js';
+import { openLibdeflate, TUNED_LEVELS } from './codec-libdeflate.js';
 import { selfTest } from './codec-selftest.js';
 import { openPako, openZlib } from './codec-zlib.js';
 
@@ -10,26 +10,40 @@ export const CODECS = ['libdeflate', 'zlib', 'pako'] as const;
 export type CodecName = (typeof CODECS)[number];
 
 /**
- * Levels accepted by each codec, and the one used when none is asked for. Measured on layers of 232 MB (Debian with
- * python3) and 159 MB (60 000 small files), member by member on one core: libdeflate 5 makes 74 and 83 MB/s, and what it
- * makes is 2.6 and 1.3 % smaller than estargz's at Go's level 9. Level 6 saves another 0.5 and 0.3 % and takes 20 and 10 %
- * longer; level 4 is 2.2 and 3.0 % larger than 5 and 15 and 11 % faster. zlib 9 saves 1 % of zlib 6 in four times its time.
+ * Levels accepted by each codec, and the one used when none is asked for. libdeflate's are 1 to 12 as it has them, and two of
+ * ours between those (codec-libdeflate.ts). What they make of three layers (bench/convert), over what estargz makes at Go's level 9,
+ * and how fast on one core, member by member, over level 5:
  *
- * `hot` is for what clients fetch before the start, as long as there is little of it (`defaultHotLevel`). Measured on
- * what python, postgresql and node images read at startup: libdeflate 10 makes it 3.0, 3.0 and 3.2 % smaller than 6, some 3.5 % smaller than 5, at
- * some 9 MB/s on one core; 12 gains another 0.1 % at half that rate. There is little in between: of what eight images read
- * at startup 8 and 9 save 0.9 to 1.5 % of 5, at 25 and 19 MB/s. An image is made once and pulled often.
+ *   level   Debian with python3    60 000 small files    7 big files
+ *     4       0.995   1.21           1.019   1.17          0.994   1.07
+ *     4.5     0.987   1.23           0.995   1.10          0.987   1.28
+ *     5       0.974   1              0.988   1             0.972   1
+ *
+ * So 4.5 is as fast as 4 and smaller; 5 saves another 1 % for a fifth of the time, 6 another 0.5 %. Level 5 makes some 70 MB/s.
+ * Of the text of JavaScript packages 4.5 makes 2.7 % more than 5, and 0.8 % more than 4.
+ * zlib 9 saves 1 % of zlib 6 in four times its time.
+ *
+ * `hot` is for what clients fetch before the start, as long as there is little of it (`defaultHotLevel`), over level 5 again: of
+ * python's modules and libraries libdeflate 9 makes 0.987, 9.5 makes 0.977 and 10 makes 0.962, and of every twentieth file of that
+ * layer 0.985, 0.982 and 0.963, at 18, 15 and 9 MB/s. 12 gains another 0.1 % at half the rate of 10.
  */
 export const LEVELS: Record<
   CodecName,
-  { readonly min: 1; readonly max: number; readonly default: number; readonly hot: number }
+  {
+    readonly min: 1;
+    readonly max: number;
+    /** Levels that are no whole numbers. */
+    readonly between: readonly number[];
+    readonly default: number;
+    readonly hot: number;
+  }
 > = {
-  libdeflate: { min: 1, max: 12, default: 5, hot: 10 },
-  zlib: { min: 1, max: 9, default: 6, hot: 9 },
-  pako: { min: 1, max: 9, default: 6, hot: 9 },
+  libdeflate: { min: 1, max: 12, between: TUNED_LEVELS, default: 4.5, hot: 9.5 },
+  zlib: { min: 1, max: 9, between: [], default: 6, hot: 9 },
+  pako: { min: 1, max: 9, between: [], default: 6, hot: 9 },
 };
 
-/** Content up to which the higher level costs one layer no more than about seven seconds on one core (64 MiB at 9 MB/s). */
+/** Content up to which the higher level costs one layer no more than about four seconds on one core (64 MiB at 15 MB/s). */
 export const HOT_LEVEL_BYTES = 64 * MIB;
 
 /**
@@ -98,12 +112,21 @@ const OPENERS: Record<CodecName, () => RawCodec | Promise<RawCodec>> = {
 };
 
 function checkLevel(name: CodecName, level: number): void {
-  const { min, max } = LEVELS[name];
-  if (Number.isInteger(level) && level >= min && level <= max) return;
+  if (hasLevel(name, level)) return;
   throw new HotlayerError(
     'HL_ERR_USAGE',
-    `compression level ${level} is not one of ${name}'s; expected a whole number ${min} to ${max}`,
+    `compression level ${level} is not one of ${name}'s; expected ${describeLevels(name)}`,
   );
+}
+
+export function hasLevel(name: CodecName, level: number): boolean {
+  const { min, max, between } = LEVELS[name];
+  return (Number.isInteger(level) && level >= min && level <= max) || between.includes(level);
+}
+
+export function describeLevels(name: CodecName): string {
+  const { min, max, between } = LEVELS[name];
+  return `a whole number ${min} to ${max}${between.map((level) => ` or ${level}`).join('')}`;
 }
 
 /**

@@ -8,7 +8,9 @@ export {
   type CodecName,
   DEFAULT_CODEC,
   defaultHotLevel,
+  describeLevels,
   HOT_LEVEL_BYTES,
+  hasLevel,
   LEVELS,
   openCodec,
 } from './codec.js';

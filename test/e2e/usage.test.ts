@@ -36,6 +36,12 @@ describe('2: a wrong command line', () => {
       /zlib/,
       /9/,
     ],
+    [
+      'a level that no codec has',
+      [...OPTIMIZE, '--no-profile', '--hot-level', '5.5'],
+      /--hot-level/,
+      /1 to 12 or 4\.5 or 9\.5/,
+    ],
     ['not a ready rule', ['profile', 'oci:image', '--until', 'lunch'], /"lunch"/, /tcp:8080/],
     ['not a mount', ['profile', 'oci:image', '-v', 'here'], /--mount here/, /SRC:DST/],
     ['not a platform', ['inspect', 'oci:image', '--platform', 'linux/'], /"linux\/" is not a platform/, /linux\/amd64/],

@@ -21,9 +21,14 @@ const INPUTS = [
   Buffer.concat([sample(200_000, 3), Buffer.alloc(512)]),
 ];
 
+function levelsOf(name: CodecName): number[] {
+  const { max, between } = LEVELS[name];
+  return [...Array.from({ length: max }, (_, i) => i + 1), ...between];
+}
+
 for (const name of CODECS) {
   test(`${name}: every level gives one plain gzip member that others read`, async () => {
-    for (let level = 1; level <= LEVELS[name].max; level++) {
+    for (const level of levelsOf(name)) {
       const codec = await codecOf(name, level);
       for (const input of INPUTS) {
         const member = codec.gzip(input);
@@ -59,6 +64,25 @@ test("libdeflate: a reused compressor makes the package's own bytes, whatever ca
         `level ${level}, ${input.length} bytes`,
       );
     }
+  }
+});
+
+test("libdeflate: levels of ours lie between the package's, and leave those as they are", async () => {
+  const codec = await codecOf('libdeflate');
+  // Text of a pinned package: what is made up is too regular for levels to differ as they do.
+  const text = readFileSync(new URL(import.meta.resolve('pako')));
+  const sizes = [4.5, 5, 9, 9.5, 10].map((level) => codec.gzip(text, level).length);
+  assert.ok(
+    sizes.every((size, i) => i === 0 || size < sizes[i - 1]!),
+    `${sizes}`,
+  );
+  for (const level of [5, 10]) {
+    assert.ok(
+      codec
+        .gzip(text, level)
+        .subarray(10)
+        .equals(Buffer.from(libdeflateGzip(text, level)).subarray(10)),
+    );
   }
 });
 
@@ -117,6 +141,8 @@ test('levels and names out of range are refused', async () => {
     ['zlib', 10],
     ['pako', 1.5],
     ['libdeflate', 13],
+    ['libdeflate', 5.5],
+    ['zlib', 4.5],
     ['brotli', 5],
   ] as [CodecName, number][]) {
     await assert.rejects(openCodec(name, level), { code: 'HL_ERR_USAGE' });
