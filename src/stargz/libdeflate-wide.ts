@@ -1,7 +1,7 @@
 // Makes the npm package's WebAssembly faster without changing what it computes. The package is built without SIMD, so
 // libdeflate clears its hash tables (192 KiB for every member) and ages them (256 KiB for every 32 KiB of input) two
 // bytes at a time: a fifth of the time with large files, half of it with small ones. Those loops are overwritten, in
-// place and with instructions that take no more room, by the same loops in steps of sixteen bytes. Nothing else is
+// place and with instructions that take no more room, by the same loops in steps of 64 and 32 bytes. Nothing else is
 // touched; the codec's self-test and a test that compares both forms hold the output to the byte.
 //
 // Both loops run over 16-bit positions, I counting them from 0 to N, at the address A + 2 I (libdeflate,
@@ -37,10 +37,14 @@ const AGE = new RegExp(`${BEGIN}${AGED('p')}${NEXT}${AGED('q')}${NEXT}${AGED('r'
 const LOOPS = { clear: 5, age: 15 };
 
 const SPLAT = `\xfd\x0c${'\x00\x80'.repeat(8)}`;
-const V128_LOAD = '\xfd\x00\x01\x00';
-const V128_STORE = '\xfd\x0b\x01\x00';
+/** Of sixteen bytes, so far behind the address. */
+const v128Load = (offset: number): string => `\xfd\x00\x01${String.fromCharCode(offset)}`;
+const v128Store = (offset: number): string => `\xfd\x0b\x01${String.fromCharCode(offset)}`;
 const I16X8_ADD_SAT_S = '\xfd\x8f\x01';
 const NOP = '\x01';
+const VECTOR_BYTES = 16;
+/** Vectors in one turn of a wide loop: as many as there is room for. The number of positions is a multiple of all. */
+const VECTORS = { clear: 4, age: 2 };
 
 /** @returns the module with wide loops; undefined when it is not the known one, or this machine has no SIMD */
 export function widened(wasm: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> | undefined {
@@ -49,11 +53,16 @@ export function widened(wasm: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> 
     .toString('latin1')
     .replace(CLEAR, (scalar, ...rest) => {
       found.clear += 1;
-      return wide(scalar, rest.at(-1) as Loop, () => SPLAT);
+      return wide(scalar, rest.at(-1) as Loop, VECTORS.clear, () => SPLAT);
     })
     .replace(AGE, (scalar, ...rest) => {
       found.age += 1;
-      return wide(scalar, rest.at(-1) as Loop, (address) => `${address}${V128_LOAD}${SPLAT}${I16X8_ADD_SAT_S}`);
+      return wide(
+        scalar,
+        rest.at(-1) as Loop,
+        VECTORS.age,
+        (address, offset) => `${address}${v128Load(offset)}${SPLAT}${I16X8_ADD_SAT_S}`,
+      );
     });
   if (found.clear !== LOOPS.clear || found.age !== LOOPS.age) return undefined;
   const module = new Uint8Array(Buffer.from(text, 'latin1'));
@@ -63,13 +72,27 @@ export function widened(wasm: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> 
 interface Loop {
   readonly a: string;
   readonly i: string;
+  /** The scalar loop keeps I << 1 in it. */
+  readonly t: string;
   /** LEB128, as it stands there. */
   readonly n: string;
 }
 
-/** loop; A + (I << 1), value, v128.store; I += 8; until I == N. As long as the scalar one: a function's size stays. */
-function wide(scalar: string, { a, i, n }: Loop, value: (address: string) => string): string {
-  const address = `\x20${a}\x20${i}\x41\x01\x74\x6a`;
-  const code = `\x03\x40${address}${value(address)}${V128_STORE}\x20${i}\x41\x08\x6a\x22${i}\x41${n}\x47\x0d\x00`;
+/**
+ * loop; T = A + (I << 1); for each vector: T, value, v128.store; I += what they hold; until I == N. As long as the scalar
+ * one: a function's size stays.
+ */
+function wide(
+  scalar: string,
+  { a, i, t, n }: Loop,
+  vectors: number,
+  value: (address: string, offset: number) => string,
+): string {
+  const stores = Array.from({ length: vectors }, (_, k) => {
+    const offset = k * VECTOR_BYTES;
+    return `\x20${t}${value(`\x20${t}`, offset)}${v128Store(offset)}`;
+  });
+  const step = String.fromCharCode((vectors * VECTOR_BYTES) / 2);
+  const code = `\x03\x40\x20${a}\x20${i}\x41\x01\x74\x6a\x21${t}${stores.join('')}\x20${i}\x41${step}\x6a\x22${i}\x41${n}\x47\x0d\x00`;
   return code + NOP.repeat(scalar.length - code.length);
 }
