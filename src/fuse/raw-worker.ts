@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { readSync, writeSync } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
 import { errnoOf, HotlayerError, toPlainError } from '../errors.js';
-import { ERRNO } from '../rootfs/types.js';
+import { ERRNO, type RootFs } from '../rootfs/types.js';
 import { expectBriefWork } from './brief.js';
 import { loadFsModule } from './fs-module.js';
 import { ownIdMaps } from './id-map.js';
@@ -104,10 +104,16 @@ function store({ bytes }: Reply, length: number): void {
   }
 }
 
-function beWarm(): void {
-  if (warm) return;
-  warm = true;
-  warmUp();
+/** @param practise absent: with nothing else than what does for all */
+function beWarm(practise?: () => RootFs | undefined): void {
+  try {
+    const fs = practise?.();
+    if (warm && !fs) return;
+    warm = true;
+    warmUp(fs);
+  } catch {
+    // Only a saving. What is wrong shows where it is needed.
+  }
 }
 
 function serve(server: FuseServer): void {
@@ -135,7 +141,7 @@ async function run(): Promise<void> {
     const server = new FuseServer(fs, module.createAnswerer ? { ...options, onLater } : options);
     say({ kind: 'ready' });
     // mount(8) is at work meanwhile.
-    if (!input.early) beWarm();
+    if (!input.early) beWarm(() => module.practice?.(input.args));
     serve(server);
   } finally {
     if (module.closeFs) result = await module.closeFs(fs);

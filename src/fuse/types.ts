@@ -15,6 +15,11 @@ export interface FsModule {
    */
   createAnswerer?(args: unknown, link: Link | undefined): Answerer | undefined;
   /**
+   * A file system of the kind that `createFs` makes with these args, but of something small, with a regular file in its
+   * root: the serving thread asks it for this and that while it waits for the mount. Absent: an image's layers will do.
+   */
+  practice?(args: unknown): RootFs | undefined;
+  /**
    * Called once after the last request; the result (structured clone) resolves `Mounted.closed`. It has to close
    * the file system. Absent: `fs.close()` is called.
    */

@@ -1,5 +1,6 @@
 // A directory as a mount's file system, loaded by URL in the thread that serves it.
 import { resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { counted } from './counted.js';
 import { DirFs } from './dir-fs.js';
 import type { RootFs } from './types.js';
@@ -23,6 +24,11 @@ export function machineTrees(path: string): string[] {
 }
 
 export const dirFsModule: string = new URL('./dir-fs-module.js', import.meta.url).href;
+
+/** The directory that this file is in. */
+export function practice(): RootFs {
+  return new DirFs(fileURLToPath(new URL('.', import.meta.url)));
+}
 
 export function createFs(args: unknown): RootFs {
   const { path, exclude, activity } = args as DirFsArgs;

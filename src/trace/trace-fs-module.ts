@@ -3,6 +3,7 @@
 import { createAnswerer as createLazyAnswerer } from '../lazy/fs-module.js';
 import { type LazyFsArgs, openLazyFs } from '../lazy/lazy-fs.js';
 import { DirFs } from '../rootfs/dir-fs.js';
+import { practice as practiceDir } from '../rootfs/dir-fs-module.js';
 import { openLayersFs } from '../rootfs/layers-fs.js';
 import type { Answerer, FsPort, Link, RootFs } from '../rootfs/types.js';
 import { type EventWriter, eventWriter, type WriterSummary } from './event-writer.js';
@@ -42,6 +43,13 @@ export interface TraceFsArgs {
 export const traceFsModule: string = new URL('./trace-fs-module.js', import.meta.url).href;
 
 const writers = new WeakMap<RootFs, EventWriter>();
+
+/** Nothing of it is recorded. */
+export function practice(args: unknown): RootFs | undefined {
+  const { source, traceFd, t0 } = args as TraceFsArgs;
+  const fs = source.kind === 'dir' ? practiceDir() : undefined;
+  return fs && traceFd !== undefined ? traced(fs, { record() {} }, { t0 }) : fs;
+}
 
 export function createFs(args: unknown, port: FsPort): RootFs {
   const { source, traceFd, t0, activity } = args as TraceFsArgs;
