@@ -12,6 +12,7 @@ import { writeTo } from '../container/session/flow.js';
 import { holdTerminal } from '../container/session/terminal.js';
 import type { SessionResult } from '../container/types.js';
 import { HotlayerError } from '../errors.js';
+import { expectBriefWork } from '../fuse/brief.js';
 import { parseReference } from '../image/reference.js';
 import { formatBytes, formatCount } from '../units.js';
 import {
@@ -203,6 +204,9 @@ async function runLazily(
   cgroup: Cgroup | undefined,
 ): Promise<Ran> {
   const { out } = context;
+  // What is still to be loaded for an image that is not here: before that is made slower.
+  await import('node:http');
+  expectBriefWork();
   await using tracing = flags.trace === undefined ? undefined : await startTracing(flags.trace, out);
   const until = (flags.until ?? []).map(parseReadyRule);
   const { session, counts, ...ran } = await runImage(image, {

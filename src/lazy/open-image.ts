@@ -68,13 +68,18 @@ export async function openLazyImage(reference: string, options: OpenLazyOptions)
     const meter = { requests: 0, bytes: 0 };
     // Before the layers are opened: that keeps something of each.
     const fresh = freshLayers(source, options);
+    const begun = countDown(source.manifest.layers.length);
     const opening = Promise.all(
-      source.manifest.layers.map((descriptor, index) => openLayer(source, descriptor, index, options, meter)),
+      source.manifest.layers.map((descriptor, index) => {
+        const tocComes = begun.one();
+        return openLayer(source, descriptor, index, options, meter, tocComes).finally(tocComes);
+      }),
     );
     opening.catch(() => {});
-    // Asked for after the TOCs: without them it is of no use.
     const told = options.useStart ? source.manifest.annotations?.[START_ANNOTATION] : undefined;
-    if (told !== undefined) start = fetchStart(source, told, fresh, options);
+    // Asked for when the TOCs begin to come: without them it is of no use, and the container cannot start. What is asked
+    // for now arrives a round trip later, so that until then they have the line for themselves.
+    if (told !== undefined) start = fetchStart(source, told, fresh, options, begun.all);
     const asked = options.useStart && told === undefined ? askForStart(source, fresh, options) : undefined;
     const layers = await opening;
     const found = asked && (await withinReason(asked));
@@ -98,6 +103,27 @@ export async function openLazyImage(reference: string, options: OpenLazyOptions)
     await close();
     throw withContext(error, { image: reference });
   }
+}
+
+/** `all` resolves when each of so many was called; calling one again does nothing. */
+function countDown(count: number): { readonly all: Promise<void>; one(): () => void } {
+  let resolve!: () => void;
+  const all = new Promise<void>((give) => {
+    resolve = give;
+  });
+  let left = count;
+  return {
+    all,
+    one() {
+      let called = false;
+      return () => {
+        if (called) return;
+        called = true;
+        left -= 1;
+        if (left === 0) resolve();
+      };
+    },
+  };
 }
 
 /** Of each layer, whether nothing of it is kept. */
@@ -136,13 +162,14 @@ async function withinReason(answer: Promise<string | undefined>): Promise<string
 
 /**
  * Layers of which something is kept are left to whoever knows what that is. Offline it is only said what a start needs.
- * @param text as formatStart @param fresh see freshLayers
+ * @param text as formatStart @param fresh see freshLayers @param when to begin; absent: at once
  */
 function fetchStart(
   source: ImageSource,
   text: string,
   fresh: readonly boolean[],
   { onNote }: OpenLazyOptions,
+  when?: Promise<void>,
 ): StartFetch | undefined {
   const { layers } = source.manifest;
   try {
@@ -151,7 +178,7 @@ function fetchStart(
       layers.map((layer) => layer.size),
     );
     const ask = ({ layer, pieces }: StartGroup, signal: AbortSignal) => source.pieces(layer, pieces, signal);
-    return new StartFetch(groups, ask, ({ layer }) => fresh[layer]!);
+    return new StartFetch(groups, ask, ({ layer }) => fresh[layer]!, when);
   } catch (error) {
     // Without it the start is slower, and that is all.
     onNote?.((error as Error).message);
@@ -216,6 +243,7 @@ async function openLayer(
   index: number,
   options: OpenLazyOptions,
   meter: Meter,
+  tocComes: () => void,
 ): Promise<OpenedLayer> {
   const name = `layer ${index} (${descriptor.digest})`;
   const tocDigest = descriptor.annotations?.[ANNOTATION.tocDigest] as Digest | undefined;
@@ -226,7 +254,7 @@ async function openLayer(
   let toc: (() => Toc) | undefined;
   if (!readKeptToc(directory, tocDigest!)) {
     if (options.offline) throw notCached(`the TOC of ${name} is not in the cache`);
-    const found = await fetchVerifiableToc(source, descriptor, index, name, tocDigest!, options, meter);
+    const found = await fetchVerifiableToc(source, descriptor, index, name, tocDigest!, options, meter, tocComes);
     if (typeof found === 'string') return whole(source, descriptor, index, name, found, options, meter);
     keepToc(directory, found.stored);
     toc = found.toc;
@@ -258,6 +286,7 @@ async function fetchVerifiableToc(
   tocDigest: Digest,
   options: OpenLazyOptions,
   meter: Meter,
+  tocComes: () => void,
 ): Promise<{ readonly stored: StoredToc; readonly toc: () => Toc } | string> {
   const blob: BlobSource = {
     name,
@@ -265,7 +294,7 @@ async function fetchVerifiableToc(
     read: (offset, length) =>
       persistently(async () => {
         meter.requests += 1;
-        const bytes = await collect(source.range(index, offset, length, options.signal));
+        const bytes = await collect(noticed(source.range(index, offset, length, options.signal), tocComes));
         meter.bytes += bytes.length;
         return bytes;
       }),
@@ -279,6 +308,14 @@ async function fetchVerifiableToc(
   } catch (error) {
     if (!isHotlayerError(error) || error.code !== 'HL_ERR_STARGZ') throw error;
     return error.message.replace(`${name}: `, '');
+  }
+}
+
+/** The same, and `onBytes` is called with each piece. */
+async function* noticed(bytes: AsyncIterable<Buffer>, onBytes: () => void): AsyncGenerator<Buffer> {
+  for await (const piece of bytes) {
+    onBytes();
+    yield piece;
   }
 }
 

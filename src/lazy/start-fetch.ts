@@ -22,7 +22,7 @@ export class StartFetch {
   #taken = false;
 
   /**
-   * Begins at once.
+   * Begins when `when` resolves; absent: at once.
    * @param ask for the bytes of a group's pieces, one after the other; tried once
    * @param eager false for what may be here already
    */
@@ -30,11 +30,13 @@ export class StartFetch {
     groups: readonly StartGroup[],
     ask: (group: StartGroup, signal: AbortSignal) => AsyncIterable<Buffer>,
     eager: (group: StartGroup) => boolean = () => true,
+    when?: Promise<void>,
   ) {
     this.groups = groups;
     this.#ask = ask;
     this.#eager = eager;
-    this.#pump();
+    if (when) void when.then(() => this.#pump());
+    else this.#pump();
   }
 
   /** Whether nothing had to be asked for. */

@@ -143,3 +143,24 @@ test('no more requests at once than a few, and none after the end', async () => 
   for (let i = 0; i < 5; i++) await new Promise((resolve) => setImmediate(resolve));
   assert.equal(waiting.length, 0);
 });
+
+test('nothing is asked for before the tables come; whoever takes it before gets what was not asked for', async () => {
+  for (const taken of [false, true]) {
+    let asked = 0;
+    const ask = async function* () {
+      asked += 1;
+      yield Buffer.alloc(1);
+    };
+    let begin!: () => void;
+    const when = new Promise<void>((resolve) => {
+      begin = resolve;
+    });
+    const fetch = new StartFetch(GROUPS, ask, () => true, when);
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.deepEqual([asked, fetch.idle], [0, true]);
+    if (taken) assert.ok(fetch.take().every(({ bytes }) => bytes === undefined));
+    begin();
+    for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve));
+    assert.equal(asked, taken ? 0 : GROUPS.length);
+  }
+});
