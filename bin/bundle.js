@@ -4,6 +4,7 @@
 // `dist/src/start` is as deep as the rooms, so that a module finds from there what it finds from its room.
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { CODE_SUFFIX, packCode } from './pack-code.js';
 
 /** Modules that are started by name: commands, processes, threads, file systems. Their names are unlike each other. */
 const ENTRIES = [
@@ -29,6 +30,8 @@ export async function loadModule(url) {
 }
 `;
 
+const nameOf = (file) => file.replace(/.*\/|\.js$/g, '');
+
 /** @param root the package's directory, compiled */
 export async function bundle(root) {
   const { rolldown } = await import('rolldown');
@@ -42,7 +45,7 @@ export async function bundle(root) {
   const otherCommand = (id, importer) =>
     importer === join(from, 'cli', 'main.js') && /^\.\/[\w-]+\.js$/.test(id) && !COMMANDS.includes(id.slice(2, -3));
   const build = await rolldown({
-    input: Object.fromEntries(ENTRIES.map((file) => [file.replace(/.*\/|\.js$/g, ''), join(from, file)])),
+    input: Object.fromEntries(ENTRIES.map((file) => [nameOf(file), join(from, file)])),
     platform: 'node',
     external: [/^node:/, ...Object.keys({ ...dependencies, ...optionalDependencies })],
     logLevel: 'warn',
@@ -58,10 +61,15 @@ export async function bundle(root) {
         },
         load: (id) => (id === join(from, 'fuse', 'load-module.js') ? LOAD_MODULE : null),
         // Node's own modules cost more as ES modules: every export is looked at, and what makes it is loaded.
-        renderChunk: (code) => code.replaceAll(/\bimport\(("node:[\w/]+")\)/g, 'Promise.resolve(require($1))'),
+        // Code that was made before cannot import by itself (ERR_VM_DYNAMIC_IMPORT_CALLBACK_MISSING): its loader does.
+        renderChunk: (code) =>
+          code
+            .replaceAll(/\bimport\(("node:[\w/]+")\)/g, 'Promise.resolve(require($1))')
+            .replaceAll(/(?<=await |: )import\(/g, 'require("./load.js").bring('),
       },
     ],
   });
-  await build.write({ dir: to, format: 'cjs', exports: 'named', entryFileNames: '[name].js' });
+  await build.write({ dir: to, format: 'cjs', exports: 'named', entryFileNames: `[name]${CODE_SUFFIX}` });
   await build.close();
+  packCode(to, ENTRIES.map(nameOf));
 }

@@ -1,7 +1,7 @@
 // What `hotlayer run` and `hotlayer mount` load is bundled (bin/bundle.js): the same program in fewer files.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { cpSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, readdirSync, readFileSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { makeTempDir } from '../../src/temp.js';
@@ -58,7 +58,7 @@ function loaded(file: string, seen = new Set<string>()): Set<string> {
 
 test('a start loads few files, and no package but commander', () => {
   const files = readdirSync(BUNDLE);
-  const named = (name: string) => files.find((file) => file === `${name}.js` || file.startsWith(`${name}-`))!;
+  const named = (name: string) => files.find((file) => file === `${name}.code.js` || file.startsWith(`${name}-`))!;
   for (const [entry, most] of [
     ['start', 5],
     ['main', 20],
@@ -78,6 +78,59 @@ test('a start loads few files, and no package but commander', () => {
     );
   }
 });
+
+/** The compiled package once more, to be changed. */
+function copyOf(directory: string): string {
+  for (const name of ['bin', 'dist/src', 'package.json'])
+    cpSync(join(PACKAGE, name), join(directory, name), { recursive: true });
+  symlinkSync(join(PACKAGE, 'node_modules'), join(directory, 'node_modules'));
+  return join(directory, 'dist/src/start');
+}
+
+const packOf = (start: string) =>
+  join(start, readdirSync(start).find((name) => name === `code-${process.version}-${process.arch}.pack`)!);
+
+test('the engine takes the code that was packed for it', () => {
+  using temp = makeTempDir();
+  const start = copyOf(temp.path);
+  const script = `
+    const { Script } = require('node:vm');
+    const seen = [];
+    require('node:vm').Script = class extends Script {
+      constructor(source, options) {
+        super(source, options);
+        seen.push([options.filename, this.cachedDataRejected]);
+      }
+    };
+    process.on('exit', () => process.stderr.write(JSON.stringify(seen)));
+    process.argv.splice(1, 0, 'hotlayer');
+    require(${JSON.stringify(join(start, 'start.js'))});`;
+  const { stderr } = say(['-e', script, '--'], ['run', '--help'], temp.path);
+  const seen = JSON.parse(stderr) as [string, boolean][];
+  assert.ok(seen.length > 10, `${seen.length} modules`);
+  assert.deepEqual(
+    seen.filter(([, rejected]) => rejected !== false),
+    [],
+  );
+});
+
+const PACKS: readonly { name: string; change(pack: string): void }[] = [
+  { name: 'missing', change: (pack) => rmSync(pack) },
+  { name: 'empty', change: (pack) => writeFileSync(pack, '') },
+  { name: 'cut off', change: (pack) => truncateSync(pack, 200_000) },
+];
+
+for (const { name, change } of PACKS) {
+  test(`a pack of code that is ${name}: the modules are loaded without it`, () => {
+    using temp = makeTempDir();
+    change(packOf(copyOf(temp.path)));
+    const args = ['run', '--offlin', 'x'];
+    assert.deepEqual(
+      say(['--', join(temp.path, 'bin/hotlayer.js')], args, temp.path),
+      say(['--', BIN], args, temp.path),
+    );
+  });
+}
 
 test('a clone that is not compiled says what to do', () => {
   using temp = makeTempDir();
