@@ -1,5 +1,5 @@
 #!/bin/sh
-':' //; exec node -- "$0" "$@" # JavaScript from the next line on. "--" keeps Node from taking our --env-file for its own.
+':' //; s=${0%/*}/../dist/src/start/start.js; case $1 in run|mount) [ -h "$0" ] || [ ! -f "$s" ] || exec node -- "$s" "$@";; esac; exec node -- "$0" "$@" # JavaScript from the next line on. "--" keeps Node from taking our --env-file for its own; a container's start does without the loader of ES modules.
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';

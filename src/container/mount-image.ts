@@ -2,8 +2,8 @@
 import { resolve } from 'node:path';
 import { chooseTransport, type TransportName } from '../fuse/choose.js';
 import { lazyUmount } from '../fuse/mount-command.js';
-import { prepareThread } from '../fuse/raw-transport.js';
 import { startReaper } from '../fuse/reaper.js';
+import { prepareThread } from '../fuse/serving-thread.js';
 import type { Mounted } from '../fuse/types.js';
 import type { ServiceCounts } from '../lazy/chunk-service.js';
 import { fsArgs } from '../lazy/fs-args.js';

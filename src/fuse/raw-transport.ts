@@ -2,7 +2,7 @@
 // by a worker thread that speaks the kernel's protocol (server.ts). The mount belongs in a private mount namespace:
 // then nothing is left of it when this process ends, however it ends.
 import { closeSync } from 'node:fs';
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import { fromPlainError, HotlayerError, toPlainError } from '../errors.js';
 import type { Answerer } from '../rootfs/types.js';
 import { tellFault } from './fault.js';
@@ -10,8 +10,9 @@ import { deviceWriter, LateReplies } from './late-replies.js';
 import { loadModule } from './load-module.js';
 import { openFuseDevice, runMount, runUmount, runUmountSync } from './mount-command.js';
 import { checkMountpoint } from './mountpoint.js';
+import { takeThread } from './serving-thread.js';
 import type { FsFault, FsModule, FuseTransport, Mounted, MountOptions } from './types.js';
-import { PHASE, type ThreadData, type WorkerInput, type WorkerMessage } from './worker-messages.js';
+import { PHASE, type WorkerInput, type WorkerMessage } from './worker-messages.js';
 
 /** How long the serving thread may take to see that its connection is gone, milliseconds. */
 const LET_GO_MS = 10_000;
@@ -33,40 +34,6 @@ export const rawTransport: FuseTransport = {
     return session;
   },
 };
-
-/** A thread for mounts to come, waiting. */
-let spare: Worker | undefined;
-
-/**
- * Starts the thread of this process's next mount before it is known what that is to serve: a thread takes tens of
- * milliseconds to start. It does not keep the process alive.
- * @param preload the file system module that the mount will probably be made with
- */
-export function prepareThread(preload?: string): void {
-  if (spare) return;
-  spare = startThread({ spare: true, preload });
-  spare.unref();
-}
-
-function startThread(data: ThreadData): Worker {
-  return new Worker(new URL('./raw-worker.js', import.meta.url), {
-    name: 'fuse',
-    workerData: data,
-    // The file system module may hand descriptors over at will: Node need not watch who closes them.
-    trackUnmanagedFds: false,
-    // The tree of a large image is made at once: room for it, rather than collections while it grows.
-    resourceLimits: { maxYoungGenerationSizeMb: 64 },
-    // Flags like --input-type are for the main script and make a worker fail.
-    execArgv: [],
-  });
-}
-
-function takeThread(): Worker {
-  const thread = spare ?? startThread({ spare: false, preload: undefined });
-  spare = undefined;
-  thread.ref();
-  return thread;
-}
 
 /** Mounts of this process: see `endAll`. */
 const active = new Set<RawMount>();

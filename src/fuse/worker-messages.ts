@@ -13,7 +13,7 @@ export interface ThreadData {
 
 /**
  * The first message to raw-worker.ts. Not its workerData: the thread may be started before anybody knows what it is to
- * serve (raw-transport.ts, prepareThread).
+ * serve (serving-thread.ts, prepareThread).
  */
 export interface WorkerInput {
   /** Descriptor of /dev/fuse, open in this process; the worker does not close it. */

@@ -44,6 +44,28 @@ for (const { args, config, status, says } of CASES) {
   });
 }
 
+test('started as a program, by its own name or a link’s, and by Node, it is the same', () => {
+  using temp = makeTempDir();
+  const link = join(temp.path, 'hotlayer');
+  symlinkSync(BIN, link);
+  for (const args of [
+    ['run', '--offlin', 'x'],
+    ['mount', '--offlin', 'x', 'y'],
+    ['run', '--env-file', '/nowhere', 'x'],
+    ['verify', '--offlin'],
+  ]) {
+    const env = { PATH: process.env.PATH, HOME: temp.path };
+    const said = [[BIN], [link], [process.execPath, '--', BIN]].map(([program, ...words]) => {
+      const { status, stdout, stderr } = spawnSync(program!, [...words, ...args], { encoding: 'utf8', env });
+      return { status, stdout, stderr };
+    });
+    assert.equal(said[0]!.stdout, '');
+    assert.match(said[0]!.stderr, /^error: /);
+    assert.deepEqual(said[1], said[0], `${args[0]}: through a link`);
+    assert.deepEqual(said[2], said[0], `${args[0]}: by Node`);
+  }
+});
+
 /** What is loaded with a file of the bundle, at once: its own files, and the names of packages. */
 function loaded(file: string, seen = new Set<string>()): Set<string> {
   if (seen.has(file)) return seen;

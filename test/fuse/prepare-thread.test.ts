@@ -19,14 +19,14 @@ function loadedFromSource(program: string): string[] {
   return JSON.parse(stdout) as string[];
 }
 
-const transport = new URL('../../src/fuse/raw-transport.js', import.meta.url).href;
+const servingThread = new URL('../../src/fuse/serving-thread.js', import.meta.url).href;
 const module = new URL('../../src/lazy/fs-module.js', import.meta.url).href;
 
 const CASES: readonly { name: string; program: string; fromSource: boolean }[] = [
   { name: 'nothing', program: '', fromSource: false },
   {
     name: 'a prepared thread',
-    program: `(await import(${JSON.stringify(transport)})).prepareThread(${JSON.stringify(module)});`,
+    program: `(await import(${JSON.stringify(servingThread)})).prepareThread(${JSON.stringify(module)});`,
     fromSource: false,
   },
   {

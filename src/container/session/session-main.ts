@@ -2,7 +2,8 @@
 // it has started; in a mount namespace of its own, so that its mounts go with it. run-session.ts starts it.
 import { closeSync, readdirSync, readFileSync } from 'node:fs';
 import { HotlayerError } from '../../errors.js';
-import { loadModule, prepareThread } from '../../fuse/index.js';
+import { loadModule } from '../../fuse/load-module.js';
+import { prepareThread } from '../../fuse/serving-thread.js';
 import type { Link } from '../../rootfs/types.js';
 import { type ParentMessage, type SessionMessage, type StartMessage, toPlain } from './messages.js';
 import type { Workload } from './workload.js';
@@ -37,10 +38,10 @@ async function finish(message: SessionMessage): Promise<never> {
   process.exit(0);
 }
 
-closeForeign();
 // What takes long first, and at the same time: the thread that will serve the file system, and what conducts a session.
 const preload = process.argv[2];
 prepareThread(preload);
+closeForeign();
 const modules = Promise.all([
   import('./session.js'),
   import('./flow.js'),
