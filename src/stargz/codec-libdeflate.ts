@@ -10,16 +10,35 @@ import { HotlayerError } from '../errors.js';
 import type { RawCodec } from './codec.js';
 import { widened } from './libdeflate-wide.js';
 
-/** The part of the package's Emscripten module that is used. Pointers are offsets in HEAPU8; 0 is null. */
-interface WasmModule {
-  readonly HEAPU8: Uint8Array;
-  readonly ready: Promise<unknown>;
-  _malloc(size: number): number;
-  _free(pointer: number): void;
-  _libdeflate_alloc_compressor(level: number): number;
-  _libdeflate_deflate_compress_bound(compressor: number, size: number): number;
-  _libdeflate_deflate_compress(compressor: number, input: number, size: number, output: number, room: number): number;
+/** A compiled module; threads hand it on to each other. The types of Node do not have WebAssembly. */
+export type WasmModule = object;
+interface Memory {
+  readonly buffer: ArrayBuffer;
+  grow(pages: number): number;
 }
+declare const WebAssembly: {
+  Module: new (bytes: Uint8Array) => WasmModule;
+  Instance: new (module: WasmModule, imports: object) => { readonly exports: unknown };
+};
+
+/** What the module has, by the names that Emscripten gave it. Pointers are offsets in the memory; 0 is null. */
+interface Exports {
+  readonly c: Memory;
+  /** __wasm_call_ctors */
+  d(): void;
+  /** libdeflate_alloc_compressor */
+  e(level: number): number;
+  /** libdeflate_deflate_compress; returns 0 when there is too little room. */
+  f(compressor: number, input: number, size: number, output: number, room: number): number;
+  /** libdeflate_deflate_compress_bound */
+  h(compressor: number, size: number): number;
+  /** malloc */
+  n(size: number): number;
+  /** free */
+  o(pointer: number): void;
+}
+
+const WASM_PAGE = 64 * 1024;
 
 /** RFC 1952 section 2.3: ID1 ID2, CM 8 (deflate), no flags, no time; XFL and OS are set by codec.ts. */
 const HEADER = Buffer.from('1f8b08000000000000ff', 'hex');
@@ -61,24 +80,24 @@ const TUNINGS: ReadonlyMap<number, Tuning> = new Map([
 ]);
 export const TUNED_LEVELS: readonly number[] = [...TUNINGS.keys()];
 
-let opened: Promise<RawCodec> | undefined;
+let opened: RawCodec | undefined;
 
-export function openLibdeflate(): Promise<RawCodec> {
-  opened ??= load();
+/** @param module of another thread's; absent: the package's */
+export function openLibdeflate(module?: WasmModule): RawCodec {
+  opened ??= new Libdeflate(module ?? compile());
   return opened;
 }
 
-async function load(): Promise<RawCodec> {
-  const require = createRequire(import.meta.url);
-  const entry = pathToFileURL(require.resolve('libdeflate'));
+function compile(): WasmModule {
+  const entry = pathToFileURL(createRequire(import.meta.url).resolve('libdeflate'));
   // The package exports its index only; the module beside it is reached by its place. The version is pinned exactly.
-  const file = new URL('./dist/libdeflate.wasm.mjs', entry);
-  const loaded = (await import(file.href)) as { default(options: { wasmBinary?: Uint8Array }): WasmModule };
-  const wasm = embeddedIn(readFileSync(file, 'latin1'));
-  const wasmBinary = wasm && widened(wasm);
-  const module = withoutListeners(() => loaded.default(wasmBinary ? { wasmBinary } : {}));
-  await module.ready;
-  return new Libdeflate(module);
+  const wasm = embeddedIn(readFileSync(new URL('./dist/libdeflate.wasm.mjs', entry), 'latin1'));
+  if (!wasm) {
+    throw new HotlayerError('HL_ERR_BUG', 'the installed package libdeflate is not the one hotlayer was made with', {
+      hint: 'install the dependencies again with npm ci',
+    });
+  }
+  return new WebAssembly.Module(widened(wasm) ?? wasm);
 }
 
 /** The WebAssembly in a script that Emscripten made to be one file. */
@@ -87,55 +106,67 @@ export function embeddedIn(script: string): Uint8Array<ArrayBuffer> | undefined 
   return base64 === undefined ? undefined : new Uint8Array(Buffer.from(base64, 'base64'));
 }
 
-/** Emscripten's start-up code listens for uncaught errors, only to rethrow them: that would change how hotlayer dies. */
-function withoutListeners<T>(start: () => T): T {
-  const events = ['uncaughtException', 'unhandledRejection'] as const;
-  const before = events.map((event) => process.listeners(event as 'exit'));
-  const result = start();
-  events.forEach((event, i) => {
-    for (const listener of process.listeners(event as 'exit')) {
-      if (!before[i]!.includes(listener)) process.removeListener(event, listener);
-    }
-  });
-  return result;
-}
-
 class Libdeflate implements RawCodec {
   private readonly compressors = new Map<number, number>();
   private input = { at: 0, size: 0 };
   private output = { at: 0, size: 0 };
+  private view: Uint8Array | undefined;
 
   /** The version that package.json pins; the self-test holds it to that. */
   readonly id = 'libdeflate-0.1.0';
 
-  constructor(private readonly module: WasmModule) {}
+  private readonly wasm: Exports;
+
+  constructor(readonly module: WasmModule) {
+    // What Emscripten's own start-up code has for it: more memory, at least `size` bytes in all; and copying.
+    const a = (size: number) => {
+      const memory = this.wasm.c;
+      try {
+        memory.grow(Math.ceil((size - memory.buffer.byteLength) / WASM_PAGE));
+        return 1;
+      } catch {
+        return 0;
+      }
+    };
+    const b = (to: number, from: number, length: number) => {
+      this.memory().copyWithin(to, from, from + length);
+      return to;
+    };
+    this.wasm = new WebAssembly.Instance(module, { a: { a, b } }).exports as Exports;
+    this.wasm.d();
+  }
 
   gzip(bytes: Uint8Array, level: number): Buffer {
-    const { module } = this;
+    const { wasm } = this;
     const compressor = this.compressor(level);
-    const room = module._libdeflate_deflate_compress_bound(compressor, bytes.length);
+    const room = wasm.h(compressor, bytes.length);
     this.input = this.grow(this.input, bytes.length);
     this.output = this.grow(this.output, HEADER.length + room + TRAILER_SIZE);
     const { at } = this.output;
-    // HEAPU8 is a new view after every growth of the memory: take it after the allocations.
-    module.HEAPU8.set(bytes, this.input.at);
-    const deflated = at + HEADER.length;
-    const written = module._libdeflate_deflate_compress(compressor, this.input.at, bytes.length, deflated, room);
+    this.memory().set(bytes, this.input.at);
+    const written = wasm.f(compressor, this.input.at, bytes.length, at + HEADER.length, room);
     if (written === 0) {
       throw new HotlayerError('HL_ERR_BUG', `libdeflate did not compress ${bytes.length} bytes into ${room}`);
     }
-    const member = Buffer.from(module.HEAPU8.buffer, at, HEADER.length + written + TRAILER_SIZE);
+    const member = Buffer.from(wasm.c.buffer, at, HEADER.length + written + TRAILER_SIZE);
     HEADER.copy(member);
     member.writeUInt32LE(crc32(bytes), HEADER.length + written);
     member.writeUInt32LE(bytes.length, HEADER.length + written + 4);
     return member;
   }
 
+  /** Another one after every growth. */
+  private memory(): Uint8Array {
+    const { buffer } = this.wasm.c;
+    if (this.view?.buffer !== buffer) this.view = new Uint8Array(buffer);
+    return this.view;
+  }
+
   private compressor(level: number): number {
     let pointer = this.compressors.get(level);
     if (pointer === undefined) {
       const tuning = TUNINGS.get(level);
-      pointer = this.module._libdeflate_alloc_compressor(tuning?.of ?? level);
+      pointer = this.wasm.e(tuning?.of ?? level);
       if (pointer === 0) throw new HotlayerError('HL_ERR_BUG', `libdeflate has no compressor of level ${level}`);
       if (tuning) this.tune(pointer, tuning, level);
       this.compressors.set(level, pointer);
@@ -144,7 +175,7 @@ class Libdeflate implements RawCodec {
   }
 
   private tune(compressor: number, { fields }: Tuning, level: number): void {
-    const memory = new DataView(this.module.HEAPU8.buffer);
+    const memory = new DataView(this.wasm.c.buffer);
     for (const { field, was, is } of fields) {
       const found = memory.getUint32(compressor + FIELD[field], true);
       if (found !== was) {
@@ -160,9 +191,9 @@ class Libdeflate implements RawCodec {
 
   private grow(area: { at: number; size: number }, size: number): { at: number; size: number } {
     if (area.at !== 0 && area.size >= size) return area;
-    if (area.at !== 0) this.module._free(area.at);
+    if (area.at !== 0) this.wasm.o(area.at);
     const wanted = Math.max(size, 64 * 1024);
-    const at = this.module._malloc(wanted);
+    const at = this.wasm.n(wanted);
     if (at === 0) {
       throw new HotlayerError('HL_ERR_LIMIT', `libdeflate's memory has no room for a member of ${size} bytes`, {
         hint: 'use a smaller --chunk-size, or --codec zlib',

@@ -2,7 +2,7 @@
 // nothing else: not on the machine, the number of cores or the Node version. Each codec proves that when it is opened.
 import { HotlayerError } from '../errors.js';
 import { MIB } from '../units.js';
-import { openLibdeflate, TUNED_LEVELS } from './codec-libdeflate.js';
+import { openLibdeflate, TUNED_LEVELS, type WasmModule } from './codec-libdeflate.js';
 import { selfTest } from './codec-selftest.js';
 import { openPako, openZlib } from './codec-zlib.js';
 
@@ -56,11 +56,20 @@ export function defaultHotLevel(codec: Pick<Codec, 'name' | 'level'>, hotBytes: 
 
 export const DEFAULT_CODEC: CodecName = 'libdeflate';
 
+/** Can be sent to a thread. */
+export interface GivenCodec {
+  readonly name: CodecName;
+  readonly level: number;
+  readonly module?: WasmModule;
+}
+
 export interface Codec {
   readonly name: CodecName;
   /** Names the compressor with its version: two outputs of the same id and level are the same bytes. */
   readonly id: string;
   readonly level: number;
+  /** For other threads of this process: `openCodec` makes the same of it, and sooner. */
+  readonly given: GivenCodec;
   /**
    * One gzip member (RFC 1952) holding `bytes`: no name, no time, operating system 255 (unknown).
    * @param level in the codec's range; absent: the level the codec was opened with
@@ -76,6 +85,8 @@ export interface Codec {
  */
 export interface RawCodec {
   readonly id: string;
+  /** Of a compiled one. */
+  readonly module?: WasmModule;
   gzip(bytes: Uint8Array, level: number): Buffer;
 }
 
@@ -89,23 +100,32 @@ export async function openCodec(name: CodecName, level: number = LEVELS[name]?.d
     throw new HotlayerError('HL_ERR_USAGE', `"${name}" is not a codec; expected one of ${CODECS.join(', ')}`);
   }
   checkLevel(name, level);
-  const raw = await OPENERS[name]();
-  const gzipBorrowed = (bytes: Uint8Array, atLevel = level) => {
-    if (atLevel !== level) checkLevel(name, atLevel);
-    return withFixedHeader(raw.gzip(bytes, atLevel), atLevel);
-  };
-  const codec: Codec = {
-    name,
-    id: raw.id,
-    level,
-    gzip: (bytes, atLevel) => Buffer.from(gzipBorrowed(bytes, atLevel)),
-    gzipBorrowed,
-  };
+  const codec = codecOf(name, level, await OPENERS[name]());
   selfTest(name, codec);
   return codec;
 }
 
-const OPENERS: Record<CodecName, () => RawCodec | Promise<RawCodec>> = {
+/** One that another thread has opened, and tested. */
+export async function openGivenCodec({ name, level, module }: GivenCodec): Promise<Codec> {
+  return codecOf(name, level, await OPENERS[name](module));
+}
+
+function codecOf(name: CodecName, level: number, raw: RawCodec): Codec {
+  const gzipBorrowed = (bytes: Uint8Array, atLevel = level) => {
+    if (atLevel !== level) checkLevel(name, atLevel);
+    return withFixedHeader(raw.gzip(bytes, atLevel), atLevel);
+  };
+  return {
+    name,
+    id: raw.id,
+    level,
+    given: { name, level, ...(raw.module && { module: raw.module }) },
+    gzip: (bytes, atLevel) => Buffer.from(gzipBorrowed(bytes, atLevel)),
+    gzipBorrowed,
+  };
+}
+
+const OPENERS: Record<CodecName, (module?: WasmModule) => RawCodec | Promise<RawCodec>> = {
   libdeflate: openLibdeflate,
   zlib: openZlib,
   pako: openPako,

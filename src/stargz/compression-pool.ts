@@ -5,14 +5,8 @@ import { Worker } from 'node:worker_threads';
 import { fromPlainError, HotlayerError, type PlainError } from '../errors.js';
 import { type Bytes, MIB } from '../units.js';
 import type { Batch, CompressedBatch } from './batch.js';
-import type { Codec, CodecName } from './codec.js';
+import type { Codec } from './codec.js';
 import { Buffers, type Compressor, Room } from './compressor.js';
-
-/** workerData of compression-worker.ts. */
-export interface CompressionWorkerInput {
-  readonly codec: CodecName;
-  readonly level: number;
-}
 
 export interface CompressionTask {
   readonly id: number;
@@ -169,11 +163,10 @@ export class CompressionPool implements Compressor, AsyncDisposable {
   }
 
   private start(): Thread {
-    const { name: codec, level } = this.codec;
-    const workerData: CompressionWorkerInput = { codec, level };
     const worker = new Worker(this.options.module ?? new URL('./compression-worker.js', import.meta.url), {
       name: 'compression',
-      workerData,
+      // GivenCodec, for compression-worker.ts.
+      workerData: this.codec.given,
       // Flags like --input-type are for the main script and make a worker fail.
       execArgv: [],
       resourceLimits: HEAP,

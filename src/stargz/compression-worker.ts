@@ -2,15 +2,8 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { HotlayerError, type PlainError, toPlainError } from '../errors.js';
 import { compressBatch } from './batch.js';
-import { type Codec, openCodec } from './codec.js';
-import {
-  type CompressionReply,
-  type CompressionTask,
-  type CompressionWorkerInput,
-  OUT_OF_MEMORY_HINT,
-} from './compression-pool.js';
-
-const input = workerData as CompressionWorkerInput;
+import { type Codec, type GivenCodec, openGivenCodec } from './codec.js';
+import { type CompressionReply, type CompressionTask, OUT_OF_MEMORY_HINT } from './compression-pool.js';
 
 function plain(error: unknown): PlainError {
   // V8: "Array buffer allocation failed"; the heap's own end is an 'error' event at the other side.
@@ -34,7 +27,7 @@ function work({ id, batch }: CompressionTask, codec: Codec): void {
   parentPort!.postMessage(reply, [ends.buffer, digests.buffer, ...own]);
 }
 
-openCodec(input.codec, input.level).then(
+openGivenCodec(workerData as GivenCodec).then(
   (codec) => parentPort!.on('message', (task: CompressionTask) => work(task, codec)),
   (error) => parentPort!.postMessage({ unusable: plain(error) } satisfies CompressionReply),
 );

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
+import { Worker } from 'node:worker_threads';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { gzip as libdeflateGzip } from 'libdeflate';
 import { HotlayerError } from '../../src/errors.js';
@@ -86,6 +88,22 @@ test("libdeflate: levels of ours lie between the package's, and leave those as t
   }
 });
 
+test('what one thread has opened another makes the same bytes with', async () => {
+  for (const name of CODECS) {
+    const { given, level } = await codecOf(name);
+    const script = `const { parentPort, workerData } = require('node:worker_threads');
+      import(workerData.codec).then(({ openGivenCodec }) => openGivenCodec(workerData.given)).then((codec) => {
+        parentPort.postMessage({ level: codec.level, member: codec.gzip(workerData.input) });
+      });`;
+    const codec = new URL('../../src/stargz/codec.js', import.meta.url).href;
+    const worker = new Worker(script, { eval: true, workerData: { codec, given, input: INPUTS[6] } });
+    const [made] = (await once(worker, 'message')) as [{ level: number; member: Uint8Array }];
+    await worker.terminate();
+    assert.equal(made.level, level);
+    assert.ok((await codecOf(name)).gzip(INPUTS[6]!).equals(made.member), name);
+  }
+});
+
 test("libdeflate: the package's slow loops are found, and nothing else is changed", () => {
   const script = readFileSync(new URL('./dist/libdeflate.wasm.mjs', import.meta.resolve('libdeflate')), 'latin1');
   const wasm = embeddedIn(script)!;
@@ -112,7 +130,7 @@ test('opening libdeflate leaves no listeners for uncaught errors behind', async 
   assert.deepEqual(after, before);
   const script = `import { openCodec } from ${JSON.stringify(new URL('../../src/stargz/codec.js', import.meta.url).href)};
     await openCodec('libdeflate'); throw new Error('deliberate');`;
-  // Emscripten's listener rethrows, which would end the process with status 7 instead of 1.
+  // The package's own start-up code has listeners that rethrow, which would end the process with status 7 instead of 1.
   assert.throws(
     () => execFileSync(process.execPath, ['--input-type=module', '-e', script], { stdio: ['ignore', 'pipe', 'pipe'] }),
     (error: { status: number; stderr: Buffer }) => error.status === 1 && /deliberate/.test(error.stderr.toString()),
