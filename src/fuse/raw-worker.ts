@@ -7,9 +7,8 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { errnoOf, HotlayerError, toPlainError } from '../errors.js';
 import { ERRNO, type RootFs } from '../rootfs/types.js';
 import { expectBriefWork } from './brief.js';
-import { loadFsModule } from './fs-module.js';
+import { loadFsModule, prepareFsModule } from './fs-module.js';
 import { ownIdMaps } from './id-map.js';
-import { loadModule } from './load-module.js';
 import { opName } from './protocol.js';
 import { type DeferredRead, FuseServer } from './server.js';
 import { warmUp } from './warm-up.js';
@@ -25,7 +24,7 @@ async function main(): Promise<void> {
   const told = once(parentPort!, 'message');
   const { spare, preload } = workerData as ThreadData;
   // What is wrong with it is said when it is used.
-  if (preload !== undefined) await loadModule(preload).catch(() => {});
+  if (preload !== undefined) await prepareFsModule(preload).catch(() => {});
   expectBriefWork();
   if (spare) beWarm();
   [input] = (await told) as [WorkerInput];

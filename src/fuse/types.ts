@@ -7,6 +7,8 @@ import type { Answerer, FsPort, Link, RootFs } from '../rootfs/types.js';
  * its answerer in the same thread.
  */
 export interface FsModule {
+  /** Called in a thread that will probably call `createFs`, and has nothing to do before: loads what that needs. */
+  prepare?(): Promise<void>;
   /** Called once in the serving thread. `args` came through structured clone. */
   createFs(args: unknown, port: FsPort): RootFs | Promise<RootFs>;
   /**

@@ -2,14 +2,22 @@
 import { counted, countedAnswers } from '../rootfs/counted.js';
 import type { Answerer, FsPort, Link, RootFs } from '../rootfs/types.js';
 import { lazyAnswers } from './answers.js';
-import { type LazyFsArgs, openLazyFs } from './lazy-fs.js';
+import type { LazyFsArgs } from './lazy-fs.js';
+
+/** Only where the files are served: whoever mounts them has no use for it. */
+const serving = () => import('./lazy-fs.js');
 
 /** Where a ready rule wants it: see SessionSpec.fs of container/. */
 interface Counting {
   readonly activity?: Int32Array;
 }
 
-export function createFs(args: unknown, port: FsPort): RootFs {
+export async function prepare(): Promise<void> {
+  await serving();
+}
+
+export async function createFs(args: unknown, port: FsPort): Promise<RootFs> {
+  const { openLazyFs } = await serving();
   return counted(openLazyFs(args as LazyFsArgs, port), (args as Counting).activity);
 }
 

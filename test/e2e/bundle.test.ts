@@ -85,10 +85,10 @@ test('a start loads few files, and no package but commander', () => {
     ['start', 5],
     ['main', 20],
     ['run', 40],
-    ['session-main', 15],
+    ['session-main', 10],
     ['session', 20],
     ['raw-worker', 15],
-    ['fs-module', 20],
+    ['fs-module', 8],
   ] as const) {
     const found = [...loaded(named(entry))];
     const own = found.filter((name) => name.endsWith('.js'));

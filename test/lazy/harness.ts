@@ -73,7 +73,7 @@ export async function open(
   const [near, far] = linkPair();
   service.serve(near);
   const answerer: Answerer = createAnswerer(undefined, far);
-  const fs = createFs(fsArgs(image.fs, options.start), { post: (message) => answerer.onPost!(message) });
+  const fs = await createFs(fsArgs(image.fs, options.start), { post: (message) => answerer.onPost!(message) });
 
   let closed = false;
   const harness: Harness = {
