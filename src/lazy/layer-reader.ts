@@ -22,7 +22,7 @@ export class LayerReader {
   /** By check block; only those of `kept` chunks mean something. */
   readonly #sums: Uint32Array;
   readonly #checked: Uint8Array;
-  readonly #scratch = Buffer.allocUnsafeSlow(CHECK_BLOCK);
+  #scratch = Buffer.allocUnsafeSlow(4 * CHECK_BLOCK);
   /** 1 for chunks that a start needs; undefined: nobody knows which. */
   readonly #hot: Uint8Array | undefined;
   /** Begin and end of reads that were refused; the oldest are overwritten. */
@@ -145,24 +145,37 @@ export class LayerReader {
     const base = this.#table.blockOf[chunk]!;
     const first = Math.floor((Math.max(at, start) - start) / CHECK_BLOCK);
     const last = Math.floor((Math.min(end, start + size) - 1 - start) / CHECK_BLOCK);
-    for (let block = first; block <= last; block++) {
+    let from = first;
+    let to = last;
+    while (from <= to && this.#checked[base + from] === 1) from += 1;
+    while (to > from && this.#checked[base + to] === 1) to -= 1;
+    if (from > to) return true;
+    // All of them in one read, where they belong if they fit.
+    const begin = start + from * CHECK_BLOCK;
+    const length = Math.min((to + 1) * CHECK_BLOCK, size) - from * CHECK_BLOCK;
+    const inPlace = begin >= at && begin + length <= end;
+    const content = inPlace ? into.subarray(begin - at, begin - at + length) : this.#room(length);
+    const got = readSync(this.memory.fd, content, 0, length, begin);
+    for (let block = from; block <= to; block++) {
       if (this.#checked[base + block] === 1) continue;
-      const from = start + block * CHECK_BLOCK;
-      const length = Math.min(CHECK_BLOCK, size - block * CHECK_BLOCK);
-      const whole = from >= at && from + length <= end;
-      const content = whole ? into.subarray(from - at, from - at + length) : this.#scratch.subarray(0, length);
-      const got = readSync(this.memory.fd, content, 0, length, from);
-      if (got !== length || crc32(content) !== this.#sums[base + block]) {
+      const offset = (block - from) * CHECK_BLOCK;
+      const piece = content.subarray(offset, Math.min(offset + CHECK_BLOCK, length));
+      if (got !== length || crc32(piece) !== this.#sums[base + block]) {
         Atomics.compareExchange(this.#states, chunk, CHUNK.kept, CHUNK.absent);
         return false;
       }
       this.#checked[base + block] = 1;
-      const begin = Math.max(from, at);
-      this.#fillUpTo(begin, into, at);
-      this.#filled = Math.min(from + length, end);
-      if (!whole) into.set(content.subarray(begin - from, this.#filled - from), begin - at);
     }
+    const wanted = Math.max(begin, at);
+    this.#fillUpTo(wanted, into, at);
+    this.#filled = Math.min(begin + length, end);
+    if (!inPlace) content.copy(into, wanted - at, wanted - begin, this.#filled - begin);
     return true;
+  }
+
+  #room(length: number): Buffer {
+    if (length > this.#scratch.length) this.#scratch = Buffer.allocUnsafeSlow(length);
+    return this.#scratch.subarray(0, length);
   }
 
   /** What was checked before, and is not in `into` yet. */
