@@ -9,8 +9,8 @@ import { TarMachine } from './machine.js';
 export { type GlobalHeader, MAX_ENTRIES, MAX_METADATA_BYTES, type TarLimits, type TarScan } from './entry.js';
 export { payloadPieces, readPayload } from './sparse.js';
 
-/** Bytes read at once: many small files in one read, little waste when payloads are skipped. */
-const WINDOW = 256 * 1024;
+/** Bytes read at once: from few, where a payload was skipped, to many, while entries follow close upon each other. */
+const WINDOW = { least: 16 * 1024, most: 256 * 1024 };
 
 /**
  * Scans a tar that can be read at any offset; payloads are skipped, not read.
@@ -21,14 +21,16 @@ const WINDOW = 256 * 1024;
  */
 export function scanTarFd(fd: number, size: number, where: ErrorContext = {}, limits: TarLimits = {}): TarScan {
   const machine = new TarMachine(where, limits);
-  let window = Buffer.allocUnsafeSlow(Math.max(512, Math.min(WINDOW, size)));
+  let window = Buffer.allocUnsafeSlow(Math.max(512, Math.min(WINDOW.most, size)));
   let from = 0;
   let held = 0;
+  let width = WINDOW.least;
   const fill = (want: number) => {
     if (want > window.length) window = Buffer.allocUnsafeSlow(want);
+    width = machine.at > from + held ? WINDOW.least : Math.min(2 * width, WINDOW.most);
     from = machine.at;
     held = 0;
-    const room = Math.min(window.length, size - from);
+    const room = Math.min(Math.max(want, width), size - from);
     while (held < room) {
       const got = readSync(fd, window, held, room - held, from + held);
       if (got === 0) {
