@@ -19,7 +19,7 @@ export type CodecName = (typeof CODECS)[number];
  *     4.5     0.987   1.23           0.995   1.10          0.987   1.28
  *     5       0.974   1              0.988   1             0.972   1
  *
- * So 4.5 is as fast as 4 and smaller; 5 saves another 1 % for a fifth of the time, 6 another 0.5 %. Level 5 makes some 70 MB/s.
+ * So 4.5 is about as fast as 4 and smaller; 5 saves another 1 % for a fifth of the time, 6 another 0.5 %. Level 5 makes some 70 MB/s.
  * Of the text of JavaScript packages 4.5 makes 2.7 % more than 5, and 0.8 % more than 4.
  * zlib 9 saves 1 % of zlib 6 in four times its time.
  *
