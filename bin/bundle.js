@@ -16,7 +16,7 @@ const ENTRIES = [
   'lazy/fs-module.js',
   'rootfs/dir-fs-module.js',
   'trace/trace-fs-module.js',
-  'stargz/compression-worker.js',
+  'stargz/codec/compression-worker.js',
 ];
 const COMMANDS = ['run', 'mount'];
 

@@ -4,8 +4,8 @@
 import { closeSync, fstatSync, openSync, writeSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
-import { DEFAULT_CODEC, defaultHotLevel, openCodec } from '../../src/stargz/codec.js';
-import { CompressionPool } from '../../src/stargz/compression-pool.js';
+import { DEFAULT_CODEC, defaultHotLevel, openCodec } from '../../src/stargz/codec/codec.js';
+import { CompressionPool } from '../../src/stargz/codec/compression-pool.js';
 import { prioritize } from '../../src/stargz/order.js';
 import { scanTarFd } from '../../src/stargz/tar/scan.js';
 import { writeStargz } from '../../src/stargz/writer.js';

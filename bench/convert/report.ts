@@ -1,5 +1,5 @@
 // From measurements to reports/bench-convert.
-import { LEVELS } from '../../src/stargz/codec.js';
+import { LEVELS } from '../../src/stargz/codec/codec.js';
 import { formatBytes } from '../../src/units.js';
 import { describeHotlayer, describeMachine, machineLine, markdownTable, writeReport } from '../support/report.js';
 import { ratioOf, type Summary, summarize } from '../support/statistics.js';
@@ -63,7 +63,7 @@ sha256 of the tar twice (chunks, diffID) and of the result, which is written. It
 Memory is the largest VmHWM of all rounds, of the program alone (of the limit: of the shell).
 
 **What bounds us.** libdeflate runs as WebAssembly (the npm package, its hash table loops widened to SIMD); that is half of the writer's CPU time or more, and native code takes two thirds of it for the same work. sha256 takes 10 to 16 %, reading the tar and copying 10 %, starting Node, its threads and compiling JavaScript 15 % of a job of
-two seconds. The levels are ours: ${LEVELS.libdeflate.default} for the rest is about as fast as libdeflate's 4 and, of these layers, 1 to 2 % smaller, ${LEVELS.libdeflate.hot} for what goes first makes 2 % less than 5 at one and a half to two times the rate of 10 (src/stargz/codec.ts). The native limit is measured at libdeflate's next lower level. Of very many small files, clearing the tables and building Huffman codes for each member is most of the work.
+two seconds. The levels are ours: ${LEVELS.libdeflate.default} for the rest is about as fast as libdeflate's 4 and, of these layers, 1 to 2 % smaller, ${LEVELS.libdeflate.hot} for what goes first makes 2 % less than 5 at one and a half to two times the rate of 10 (src/stargz/codec/codec.ts). The native limit is measured at libdeflate's next lower level. Of very many small files, clearing the tables and building Huffman codes for each member is most of the work.
 
 **Machine.** ${machineLine(machine)} Others took ${othersShare(measurements)} of the machine meanwhile, on average.
 `;

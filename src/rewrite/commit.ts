@@ -6,7 +6,7 @@ import type { Digest } from '../image/digest.js';
 import { type Descriptor, type Image, type ImageSink, MEDIA, type Platform } from '../image/types.js';
 import { cleanPath, comparePaths } from '../paths.js';
 import { ANNOTATION, stargzAnnotations } from '../stargz/annotations.js';
-import { DEFAULT_CODEC, openCodec } from '../stargz/codec.js';
+import { DEFAULT_CODEC, openCodec } from '../stargz/codec/codec.js';
 import { END_OF_ARCHIVE, madeHeader } from '../stargz/tar/build.js';
 import { scanTarFd } from '../stargz/tar/scan.js';
 import { type StargzWarning, writeStargz } from '../stargz/writer.js';

@@ -3,7 +3,7 @@
 import { createHash, type Hash } from 'node:crypto';
 import { crc32 } from 'node:zlib';
 import type { Digest } from '../image/digest.js';
-import { type Batch, bytesOf, type CompressedBatch, DIGEST_SIZE, memberTrailer } from './batch.js';
+import { type Batch, bytesOf, type CompressedBatch, DIGEST_SIZE, memberTrailer } from './codec/batch.js';
 import type { TocBuilder, TocMeta, WrittenChunk } from './toc.js';
 
 /** Gets the blob's bytes in order; awaited before it gets more. The buffer is used again once that has resolved. */

@@ -13,9 +13,9 @@ export {
   hasLevel,
   LEVELS,
   openCodec,
-} from './codec.js';
-export { CompressionPool, type PoolOptions } from './compression-pool.js';
-export type { Compressor } from './compressor.js';
+} from './codec/codec.js';
+export { CompressionPool, type PoolOptions } from './codec/compression-pool.js';
+export type { Compressor } from './codec/compressor.js';
 export { buildFooter, FOOTER_SIZE, type Footer, LEGACY_FOOTER_SIZE, parseFooter } from './footer.js';
 export { countMembers, type GzipMember, type WalkOptions, walkMembers } from './gzip-members.js';
 export {

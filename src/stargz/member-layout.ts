@@ -2,7 +2,7 @@
 // of content. Where members end is decided here, alone and before anything is compressed; batches are a matter of
 // convenience and leave no trace in the blob.
 import { MIB } from '../units.js';
-import { type Batch, MADE, type Piece, ZEROS } from './batch.js';
+import { type Batch, MADE, type Piece, ZEROS } from './codec/batch.js';
 
 /** Decompressed bytes of a batch, unless a single member has more: some hundredths of a second of work. */
 export const BATCH_BYTES = 2 * MIB;

@@ -1,5 +1,5 @@
 // Data of our own, packed small: always by pako, so that the same data gives the same bytes on every machine and with
-// every build of Node (codec.ts says why node:zlib is not enough for that).
+// every build of Node (codec/codec.ts says why node:zlib is not enough for that).
 import { gunzipSync } from 'node:zlib';
 import { gzip } from 'pako';
 

@@ -7,11 +7,11 @@ import type { Digest } from '../image/digest.js';
 import type { Layer } from '../image/types.js';
 import { requireSpace } from '../temp.js';
 import { type Bytes, MIB } from '../units.js';
-import { gunzipExactly, gunzipFast, isGzip, type Sink } from './gunzip.js';
+import { gunzipExactly, gunzipFast, isGzip, type Sink } from './codec/gunzip.js';
+import { isZstd, unzstd } from './codec/zstd.js';
 import { SpoolFile, type SpoolLimits, TarDigester } from './spool-file.js';
 import { BLOCK, isHeaderBlock, isZeroBlock } from './tar/header.js';
 import type { TarScan } from './tar/scan.js';
-import { isZstd, unzstd } from './zstd.js';
 
 export { MAX_LAYER_BYTES, type SpoolLimits } from './spool-file.js';
 

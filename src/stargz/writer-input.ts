@@ -2,8 +2,8 @@
 import { HotlayerError } from '../errors.js';
 import { cleanPath, isUtf8Path, showPath } from '../paths.js';
 import { KIB, MIB } from '../units.js';
-import type { Codec } from './codec.js';
-import type { Compressor } from './compressor.js';
+import type { Codec } from './codec/codec.js';
+import type { Compressor } from './codec/compressor.js';
 import { isFormatEntry, type LandmarkKind } from './landmark.js';
 import { BATCH_BYTES } from './member-layout.js';
 import type { EffectiveEntries } from './names.js';

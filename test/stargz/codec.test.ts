@@ -7,10 +7,10 @@ import { Worker } from 'node:worker_threads';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { gzip as libdeflateGzip } from 'libdeflate';
 import { HotlayerError } from '../../src/errors.js';
-import { embeddedIn } from '../../src/stargz/codec-libdeflate.js';
-import { fingerprint, goldenVector, selfTest } from '../../src/stargz/codec-selftest.js';
+import { embeddedIn } from '../../src/stargz/codec/libdeflate.js';
+import { widened } from '../../src/stargz/codec/libdeflate-wide.js';
+import { fingerprint, goldenVector, selfTest } from '../../src/stargz/codec/selftest.js';
 import { CODECS, type CodecName, LEVELS, openCodec } from '../../src/stargz/index.js';
-import { widened } from '../../src/stargz/libdeflate-wide.js';
 import { codecOf, sample } from './blob.js';
 
 const INPUTS = [
@@ -95,7 +95,7 @@ test('what one thread has opened another makes the same bytes with', async () =>
       import(workerData.codec).then(({ openGivenCodec }) => openGivenCodec(workerData.given)).then((codec) => {
         parentPort.postMessage({ level: codec.level, member: codec.gzip(workerData.input) });
       });`;
-    const codec = new URL('../../src/stargz/codec.js', import.meta.url).href;
+    const codec = new URL('../../src/stargz/codec/codec.js', import.meta.url).href;
     const worker = new Worker(script, { eval: true, workerData: { codec, given, input: INPUTS[6] } });
     const [made] = (await once(worker, 'message')) as [{ level: number; member: Uint8Array }];
     await worker.terminate();
@@ -128,7 +128,7 @@ test('opening libdeflate leaves no listeners for uncaught errors behind', async 
   await openCodec('libdeflate');
   const after = ['uncaughtException', 'unhandledRejection'].map((event) => process.listeners(event as 'exit').length);
   assert.deepEqual(after, before);
-  const script = `import { openCodec } from ${JSON.stringify(new URL('../../src/stargz/codec.js', import.meta.url).href)};
+  const script = `import { openCodec } from ${JSON.stringify(new URL('../../src/stargz/codec/codec.js', import.meta.url).href)};
     await openCodec('libdeflate'); throw new Error('deliberate');`;
   // The package's own start-up code has listeners that rethrow, which would end the process with status 7 instead of 1.
   assert.throws(

@@ -4,8 +4,8 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';
 import { constants, crc32, deflateRawSync, inflateRawSync, type ZlibOptions } from 'node:zlib';
-import { memberTrailer } from '../../src/stargz/batch.js';
-import { lastBlock, withOpenEnd } from '../../src/stargz/deflate-blocks.js';
+import { memberTrailer } from '../../src/stargz/codec/batch.js';
+import { lastBlock, withOpenEnd } from '../../src/stargz/codec/deflate-blocks.js';
 import { codecOf, random, sample } from './blob.js';
 
 const noise = (size: number, seed: number): Buffer => {

@@ -1,9 +1,9 @@
 // Run by compression-pool.test.ts in place of compression-worker.js: a thread that goes wrong in the way that the
 // environment names, after it has done some batches rightly. (A worker's URL loses its query.)
 import { parentPort } from 'node:worker_threads';
-import { compressBatch } from '../../src/stargz/batch.js';
-import { openCodec } from '../../src/stargz/codec.js';
-import type { CompressionTask } from '../../src/stargz/compression-pool.js';
+import { compressBatch } from '../../src/stargz/codec/batch.js';
+import { openCodec } from '../../src/stargz/codec/codec.js';
+import type { CompressionTask } from '../../src/stargz/codec/compression-pool.js';
 
 const wrong: Record<string, () => void> = {
   exits: () => process.exit(7),

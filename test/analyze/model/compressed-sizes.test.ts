@@ -6,7 +6,7 @@ import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { CompressedSizes } from '../../../src/analyze/model/compressed-sizes.js';
 import { bytesBefore } from '../../../src/analyze/model/file-cost.js';
-import { DEFAULT_CODEC, LEVELS, openCodec } from '../../../src/stargz/codec.js';
+import { DEFAULT_CODEC, LEVELS, openCodec } from '../../../src/stargz/codec/codec.js';
 import { scanTarFd } from '../../../src/stargz/tar/scan.js';
 import { makeTempDir } from '../../../src/temp.js';
 import { MIB } from '../../../src/units.js';

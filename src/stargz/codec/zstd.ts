@@ -3,9 +3,9 @@
 // named with its offset, and because the memory that a frame asks for has to be known before it is given. The frames'
 // XXH64 checksums are not looked at: the uncompressed layer's SHA-256 is checked by whoever calls.
 import { Decompress } from 'fzstd';
-import { type ErrorContext, HotlayerError } from '../errors.js';
-import { sniffCompression } from '../image/media.js';
-import { formatBytes, MIB } from '../units.js';
+import { type ErrorContext, HotlayerError } from '../../errors.js';
+import { sniffCompression } from '../../image/media.js';
+import { formatBytes, MIB } from '../../units.js';
 import type { Sink } from './gunzip.js';
 
 /** The most memory that a frame may ask for; zstd(1) refuses more, too, unless told otherwise. */

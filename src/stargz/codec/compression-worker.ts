@@ -1,6 +1,6 @@
 // A compression thread: takes a batch, carries it out, gives it back, takes the next.
 import { parentPort, workerData } from 'node:worker_threads';
-import { HotlayerError, type PlainError, toPlainError } from '../errors.js';
+import { HotlayerError, type PlainError, toPlainError } from '../../errors.js';
 import { compressBatch } from './batch.js';
 import { type Codec, type GivenCodec, openGivenCodec } from './codec.js';
 import { type CompressionReply, type CompressionTask, OUT_OF_MEMORY_HINT } from './compression-pool.js';

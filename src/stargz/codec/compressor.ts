@@ -1,9 +1,9 @@
 // Where batches are compressed: in this thread, or in others (compression-pool.ts). Both admit a bounded number of
 // batches, from their layout to the moment their bytes are written.
-import { type Bytes, MIB } from '../units.js';
+import { type Bytes, MIB } from '../../units.js';
+import { BATCH_BYTES } from '../member-layout.js';
 import { type Batch, type CompressedBatch, compressBatch } from './batch.js';
 import type { Codec } from './codec.js';
-import { BATCH_BYTES } from './member-layout.js';
 
 export interface Compressor {
   /** Its name and id; levels come with the batches. */

@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { pathToFileURL } from 'node:url';
 import { crc32 } from 'node:zlib';
-import { HotlayerError } from '../errors.js';
+import { HotlayerError } from '../../errors.js';
 import type { RawCodec } from './codec.js';
 import { widened } from './libdeflate-wide.js';
 

@@ -3,8 +3,8 @@
 // the same whoever carries them out.
 import { hash } from 'node:crypto';
 import { readSync } from 'node:fs';
-import { HotlayerError } from '../errors.js';
-import type { Bytes } from '../units.js';
+import { HotlayerError } from '../../errors.js';
+import type { Bytes } from '../../units.js';
 import type { Codec } from './codec.js';
 import { withOpenEnd } from './deflate-blocks.js';
 

@@ -1,17 +1,17 @@
 // The compressors behind one seam. What a member's bytes are depends on the codec, the level and the input, on
 // nothing else: not on the machine, the number of cores or the Node version. Each codec proves that when it is opened.
-import { HotlayerError } from '../errors.js';
-import { MIB } from '../units.js';
-import { openLibdeflate, TUNED_LEVELS, type WasmModule } from './codec-libdeflate.js';
-import { selfTest } from './codec-selftest.js';
-import { openPako, openZlib } from './codec-zlib.js';
+import { HotlayerError } from '../../errors.js';
+import { MIB } from '../../units.js';
+import { openLibdeflate, TUNED_LEVELS, type WasmModule } from './libdeflate.js';
+import { selfTest } from './selftest.js';
+import { openPako, openZlib } from './zlib.js';
 
 export const CODECS = ['libdeflate', 'zlib', 'pako'] as const;
 export type CodecName = (typeof CODECS)[number];
 
 /**
  * Levels accepted by each codec, and the one used when none is asked for. libdeflate's are 1 to 12 as it has them, and two of
- * ours between those (codec-libdeflate.ts). What they make of three layers (bench/convert), over what estargz makes at Go's level 9,
+ * ours between those (libdeflate.ts). What they make of three layers (bench/convert), over what estargz makes at Go's level 9,
  * and how fast on one core, member by member, over level 5:
  *
  *   level   Debian with python3    60 000 small files    7 big files

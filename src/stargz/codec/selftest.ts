@@ -1,7 +1,7 @@
 // Each codec compresses one fixed vector when it is opened and must return known bytes. Silently different bytes
 // would break "same input, same digest"; a clear refusal does not.
 import { createHash } from 'node:crypto';
-import { HotlayerError } from '../errors.js';
+import { HotlayerError } from '../../errors.js';
 import type { Codec, CodecName } from './codec.js';
 
 /** First 16 hex digits of the sha256 of the vector's gzip member, by level. Made on x64; `pako` and `zlib` are one row. */

@@ -2,7 +2,7 @@
 import { createRequire } from 'node:module';
 import { constants, gunzipSync } from 'node:zlib';
 import type { Inflate as PakoInflate } from 'pako';
-import { KIB, MIB } from '../units.js';
+import { KIB, MIB } from '../../units.js';
 
 /** How much more than asked for may come out before the careful way is taken: a member's padding and headers. */
 const SLACK = 256 * KIB;

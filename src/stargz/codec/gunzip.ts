@@ -2,8 +2,8 @@
 // something that is not gzip follows the last member (nodejs: incorrect header check), so whatever it does not
 // like is decompressed once more by pako, a member at a time, which tells exactly.
 import { createGunzip } from 'node:zlib';
-import { type ErrorContext, HotlayerError } from '../errors.js';
-import type { Bytes } from '../units.js';
+import { type ErrorContext, HotlayerError } from '../../errors.js';
+import type { Bytes } from '../../units.js';
 
 /** Takes bytes in order; they may be reused after it returns. What it throws ends everything. */
 export type Sink = (bytes: Buffer) => void;

@@ -2,8 +2,8 @@
 // travels between threads is instructions. Which thread does what, and when, leaves no trace
 // in the output: the writer takes the results in the order in which it gave the batches.
 import { Worker } from 'node:worker_threads';
-import { fromPlainError, HotlayerError, type PlainError } from '../errors.js';
-import { type Bytes, MIB } from '../units.js';
+import { fromPlainError, HotlayerError, type PlainError } from '../../errors.js';
+import { type Bytes, MIB } from '../../units.js';
 import type { Batch, CompressedBatch } from './batch.js';
 import type { Codec } from './codec.js';
 import { Buffers, type Compressor, Room } from './compressor.js';
