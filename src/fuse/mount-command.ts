@@ -1,16 +1,14 @@
 // mount(8) and umount(8) of util-linux, and /dev/fuse: the only ways from here to the kernel's mount table. Each
 // refusal becomes an HL_ERR_MACHINE that says what to change on the machine.
 import { spawn, spawnSync } from 'node:child_process';
-import { constants, openSync } from 'node:fs';
 import { errnoOf, HotlayerError } from '../errors.js';
+import { FUSE_DEVICE, takeDevice } from './device.js';
 import { MAX_READ } from './protocol.js';
-
-export const FUSE_DEVICE = '/dev/fuse';
 
 /** @throws HL_ERR_MACHINE with the mend. The descriptor is not inherited by child processes. */
 export function openFuseDevice(): number {
   try {
-    return openSync(FUSE_DEVICE, constants.O_RDWR);
+    return takeDevice();
   } catch (cause) {
     throw new HotlayerError('HL_ERR_MACHINE', `cannot open ${FUSE_DEVICE}: ${(cause as Error).message}`, {
       hint: deviceMend(errnoOf(cause)),

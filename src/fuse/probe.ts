@@ -4,7 +4,8 @@ import { type SpawnSyncReturns, spawnSync } from 'node:child_process';
 import { closeSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import type { HotlayerError } from '../errors.js';
-import { explainMount, FUSE_DEVICE, INHERITED_FD, mountArgs, openFuseDevice } from './mount-command.js';
+import { FUSE_DEVICE } from './device.js';
+import { explainMount, INHERITED_FD, mountArgs, openFuseDevice } from './mount-command.js';
 
 export interface FuseProbe {
   readonly ok: boolean;

@@ -2,6 +2,7 @@
 // it has started; in a mount namespace of its own, so that its mounts go with it. run-session.ts starts it.
 import { closeSync, readdirSync, readFileSync } from 'node:fs';
 import { HotlayerError } from '../../errors.js';
+import { holdDevice } from '../../fuse/device.js';
 import { loadModule } from '../../fuse/load-module.js';
 import { prepareThread } from '../../fuse/serving-thread.js';
 import type { Link } from '../../rootfs/types.js';
@@ -40,8 +41,9 @@ async function finish(message: SessionMessage): Promise<never> {
 
 // What takes long first, and at the same time: the thread that will serve the file system, and what conducts a session.
 const preload = process.argv[2];
-prepareThread(preload);
 closeForeign();
+holdDevice();
+prepareThread(preload);
 const modules = Promise.all([
   import('./session.js'),
   import('./flow.js'),
