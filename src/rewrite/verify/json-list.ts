@@ -26,7 +26,7 @@ export function splitToc(json: Buffer): { outline: string; list: readonly [numbe
       outline += json.toString('utf8', kept, value + 1);
       at = kept = endOfList(json, value + 1);
       depth += 1;
-      list = trimmed(json, value + 1, at);
+      list = [Math.min(skipBlanks(json, value + 1), at), at];
       continue;
     }
     if (byte === OPEN_OBJECT || byte === OPEN_LIST) depth += 1;
@@ -36,7 +36,7 @@ export function splitToc(json: Buffer): { outline: string; list: readonly [numbe
   return { outline: outline + json.toString('utf8', kept), list };
 }
 
-/** @returns the first byte after the value that begins at or after `at`: a comma's, or `end` */
+/** @returns the first byte after the value that begins at or after `at`: a comma's, or the bracket's around it, or `end` */
 export function endOfValue(json: Buffer, at: number, end: number): number {
   let depth = 0;
   while (at < end) {
@@ -45,9 +45,10 @@ export function endOfValue(json: Buffer, at: number, end: number): number {
       at = endOfString(json, at, end);
       continue;
     }
-    if (byte === COMMA && depth === 0) return at;
-    if (byte === OPEN_OBJECT || byte === OPEN_LIST) depth += 1;
-    else if (byte === CLOSE_OBJECT || byte === CLOSE_LIST) depth -= 1;
+    const closes = byte === CLOSE_OBJECT || byte === CLOSE_LIST;
+    if (depth === 0 && (closes || byte === COMMA)) return at;
+    if (closes) depth -= 1;
+    else if (byte === OPEN_OBJECT || byte === OPEN_LIST) depth += 1;
     at += 1;
   }
   return end;
@@ -55,19 +56,8 @@ export function endOfValue(json: Buffer, at: number, end: number): number {
 
 /** @returns where the bracket is that closes the list, or the end of the text */
 function endOfList(json: Buffer, at: number): number {
-  for (let depth = 0; at < json.length; ) {
-    const byte = json[at]!;
-    if (byte === QUOTE) {
-      at = endOfString(json, at, json.length);
-      continue;
-    }
-    if (byte === OPEN_OBJECT || byte === OPEN_LIST) depth += 1;
-    else if (byte === CLOSE_OBJECT || byte === CLOSE_LIST) {
-      if (depth === 0) return at;
-      depth -= 1;
-    }
-    at += 1;
-  }
+  at = endOfValue(json, at, json.length);
+  while (json[at] === COMMA) at = endOfValue(json, at + 1, json.length);
   return at;
 }
 
@@ -85,11 +75,6 @@ function endOfString(json: Buffer, at: number, end: number): number {
 function afterColon(json: Buffer, at: number): number {
   at = skipBlanks(json, at);
   return json[at] === COLON ? skipBlanks(json, at + 1) : -1;
-}
-
-function trimmed(json: Buffer, start: number, end: number): readonly [number, number] {
-  const first = skipBlanks(json, start);
-  return [Math.min(first, end), end];
 }
 
 /** Space, tab, line feed, carriage return. */
